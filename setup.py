@@ -1,0 +1,213 @@
+"""Builds the op library with the flags of the TensorFlow that is installed, and packages sspq.
+
+    python setup.py build_ext --inplace     compile into this folder
+    pip install .                           compile and install
+
+Environment:
+    CXX              the C++ compiler, g++ by default
+    SSPQ_WITH_CUDA   1 or 0: build CUDA kernels or not. The kernels of this version are for the CPU,
+                     so 1 is refused.
+"""
+
+import concurrent.futures
+import glob
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Dict, List
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+
+CPU_SOURCES = "custom_ops/*/cc/**/*.cc"
+CUDA_SOURCES = "custom_ops/*/cc/**/*.cu"
+HEADERS = "custom_ops/*/cc/**/*.h"
+
+COMPILE_FLAGS = [
+    "-std=c++11",
+    "-O3",
+    "-fPIC",
+    "-Wall",
+    # Fused multiply-adds would make the bits depend on the machine.
+    "-ffp-contract=off",
+    # Nothing here reads errno or floating-point traps; both keep loops from being vectorised.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+]
+
+# Run by a fresh interpreter: pip hides the installed packages from a build, and the library must
+# fit the TensorFlow that will load it, not one fetched for the build.
+ASK_TENSORFLOW = """
+import json, warnings
+warnings.simplefilter("ignore")
+import tensorflow as tf
+print(json.dumps({
+    "tensorflow": tf.__version__,
+    "compile_flags": tf.sysconfig.get_compile_flags(),
+    "link_flags": tf.sysconfig.get_link_flags(),
+}))
+"""
+
+
+class BuildError(Exception):
+    """Something that the user must mend before the library can be built."""
+
+
+def read(name: str) -> str:
+    with open(os.path.join(ROOT, name)) as f:
+        return f.read()
+
+
+def requirements(name: str) -> List[str]:
+    lines = [line.split("#")[0].strip() for line in read("requirements/%s.txt" % name).splitlines()]
+    return [line for line in lines if line]
+
+
+def version() -> str:
+    scope: Dict[str, Any] = {}
+    exec(read("sspq/version.py"), scope)
+    return scope["__version__"]
+
+
+def ask_tensorflow() -> Dict[str, Any]:
+    """Version and flags of the installed TensorFlow."""
+    hidden = ("PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONHOME")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_TENSORFLOW],
+        env=environment,
+        cwd=os.path.dirname(sys.executable),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise BuildError(
+            "TensorFlow does not import in %s, and sspq's op library is compiled for the "
+            "TensorFlow that is installed. Install it first:\n    pip install -r "
+            "requirements/base.txt -r requirements/tensorflow.txt   (or tensorflow-gpu.txt)\n%s"
+            % (sys.executable, done.stderr[-2000:])
+        )
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def compiler() -> str:
+    """The C++ compiler and its version."""
+    name = os.environ.get("CXX", "g++")
+    try:
+        done = subprocess.run(name.split() + ["--version"], stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        raise BuildError(
+            "no C++ compiler %r: install g++ (Debian, Ubuntu: apt-get install g++) or set CXX"
+            % name
+        ) from None
+    return done.stdout.splitlines()[0] if done.stdout else name
+
+
+def find(pattern: str) -> List[str]:
+    paths = glob.glob(os.path.join(ROOT, pattern), recursive=True)
+    return sorted(os.path.relpath(path, ROOT) for path in paths)
+
+
+def check_cuda() -> None:
+    wish = os.environ.get("SSPQ_WITH_CUDA", "0")
+    if wish not in ("0", "1"):
+        raise BuildError("SSPQ_WITH_CUDA must be 0 or 1, got %r" % wish)
+    if wish == "1" and not find(CUDA_SOURCES):
+        raise BuildError("SSPQ_WITH_CUDA=1: this version has CPU kernels only")
+
+
+def digest(names: List[str], flags: List[str]) -> str:
+    """Of everything that the library is made of."""
+    total = hashlib.sha256(" ".join(flags).encode())
+    for name in names:
+        total.update(name.encode() + read(name).encode())
+    return total.hexdigest()
+
+
+class BuildOps(build_ext):
+    """Compiles the op library, in place or into the build folder, and records what it fits."""
+
+    def run(self) -> None:
+        check_cuda()
+        here = self.inplace or getattr(self, "editable_mode", False)
+        folder = os.path.join(ROOT if here else os.path.abspath(self.build_lib), "sspq", "lib")
+        library = os.path.join(folder, "libsspq.so")
+        record = os.path.join(folder, "build.json")
+        facts = ask_tensorflow()
+        flags = COMPILE_FLAGS + ["-I" + ROOT] + facts["compile_flags"]
+        info = {
+            "tensorflow": facts["tensorflow"],
+            "compiler": compiler(),
+            "cuda": False,
+            "sources": digest(find(CPU_SOURCES) + find(HEADERS), flags),
+        }
+        if os.path.isfile(library) and os.path.isfile(record) and not self.force:
+            with open(record) as f:
+                if json.load(f) == info:
+                    return
+        os.makedirs(folder, exist_ok=True)
+        # The record goes first and comes last: a library without it counts as not built.
+        if os.path.exists(record):
+            os.remove(record)
+        self.compile_library(library, flags, facts["link_flags"])
+        with open(record + ".tmp", "w") as f:
+            json.dump(info, f, indent=2)
+        os.replace(record + ".tmp", record)
+
+    def compile_library(self, library: str, flags: List[str], link_flags: List[str]) -> None:
+        cxx = os.environ.get("CXX", "g++").split()
+
+        def compile_one(source: str) -> str:
+            target = os.path.join(os.path.abspath(self.build_temp), source + ".o")
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            self.run_tool(cxx + flags + ["-c", os.path.join(ROOT, source), "-o", target])
+            return target
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(compile_one, find(CPU_SOURCES)))
+        self.run_tool(cxx + ["-shared", "-o", library + ".tmp"] + objects + link_flags)
+        os.replace(library + ".tmp", library)
+
+    def run_tool(self, command: List[str]) -> None:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            raise BuildError("%s\nfailed:\n%s" % (" ".join(command), done.stdout))
+
+    def get_outputs(self) -> List[str]:
+        return [
+            os.path.join(self.build_lib, "sspq", "lib", n) for n in ("libsspq.so", "build.json")
+        ]
+
+    def get_source_files(self) -> List[str]:
+        return find(CPU_SOURCES) + find(HEADERS)
+
+
+def main() -> None:
+    setup(
+        name="sspq",
+        version=version(),
+        description="Quantized networks whose spatial operation is a learned shift",
+        long_description=read("README.md"),
+        long_description_content_type="text/markdown",
+        license="MIT",
+        python_requires=">=3.6,<3.9",
+        packages=find_packages(include=["sspq", "sspq.*"]),
+        # TensorFlow is not among them: whether `tensorflow` or `tensorflow-gpu`, it must be there
+        # before the library is compiled.
+        install_requires=requirements("base"),
+        ext_modules=[Extension("sspq.lib.libsspq", [])],
+        cmdclass={"build_ext": BuildOps},
+        zip_safe=False,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BuildError as e:
+        sys.exit("sspq: %s" % e)
