@@ -1,0 +1,35 @@
+"""Files that are either whole or not there."""
+
+import json
+import os
+from typing import Any
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Replaces ``path`` by a file with ``text``; a kill at any moment leaves the old or the new."""
+    temporary = "%s.tmp" % path
+    with open(temporary, "w") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Writes ``value`` as indented JSON, atomically. NaN and infinity are refused."""
+    write_atomically(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str) -> Any:
+    """The value in a JSON file, or None when there is no such file.
+
+    Raises:
+        ValueError: the file is not JSON; its path is named.
+    """
+    if not os.path.isfile(path):
+        return None
+    with open(path) as f:
+        try:
+            return json.load(f)
+        except ValueError as e:
+            raise ValueError("%s is not a JSON file: %s" % (path, e)) from e

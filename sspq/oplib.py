@@ -1,0 +1,63 @@
+"""Finds, checks and loads the compiled op library, once, on first use."""
+
+import functools
+import json
+import os
+from typing import Any, Dict
+
+from sspq.compat import TF_VERSION, tf
+
+LIB_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
+LIB_PATH = os.path.join(LIB_DIR, "libsspq.so")
+BUILD_INFO_PATH = os.path.join(LIB_DIR, "build.json")
+
+_REBUILD = (
+    "Build it with the TensorFlow you are going to use: in the source folder run\n"
+    "    python setup.py build_ext --inplace        (to use sspq from that folder)\n"
+    "    pip install --no-cache-dir --force-reinstall --no-deps .   (to install it)"
+)
+
+
+class OpLibraryError(ImportError):
+    """The compiled op library is missing or does not fit the TensorFlow that is running."""
+
+
+def build_info() -> Dict[str, Any]:
+    """What the library was built with, as recorded by ``setup.py``.
+
+    Raises:
+        OpLibraryError: there is no library, or no record beside it.
+    """
+    if not (os.path.isfile(LIB_PATH) and os.path.isfile(BUILD_INFO_PATH)):
+        raise OpLibraryError(
+            "sspq's op library is not built: %s is missing.\n%s" % (LIB_PATH, _REBUILD)
+        )
+    with open(BUILD_INFO_PATH) as f:
+        try:
+            return json.load(f)
+        except ValueError as e:
+            raise OpLibraryError("%s is damaged: %s\n%s" % (BUILD_INFO_PATH, e, _REBUILD)) from e
+
+
+def check_build(info: Dict[str, Any], running: str = TF_VERSION) -> None:
+    """Raises OpLibraryError unless the library was built for the ``running`` TensorFlow."""
+    built_for = info.get("tensorflow")
+    if built_for != running:
+        raise OpLibraryError(
+            "sspq's op library was built for TensorFlow %s, but TensorFlow %s is running (%s).\n%s"
+            % (built_for, running, LIB_PATH, _REBUILD)
+        )
+
+
+@functools.lru_cache(maxsize=None)
+def load() -> Any:
+    """Returns the module with the compiled ops, loaded on the first call.
+
+    Raises:
+        OpLibraryError: the library is missing, was built for another TensorFlow, or does not load.
+    """
+    check_build(build_info())
+    try:
+        return tf.load_op_library(LIB_PATH)
+    except tf.errors.OpError as e:
+        raise OpLibraryError(f"sspq's op library does not load: {e.message}\n{_REBUILD}") from e

@@ -1,0 +1,80 @@
+"""Fixtures for all tests."""
+
+import os
+from collections import namedtuple
+
+import pytest
+
+from sspq.compat import tf
+from sspq.ops import shift2d
+
+# Otherwise every session of a process uses the thread pool of the first one, whatever number of
+# threads its own configuration asks for. Read when the first session starts.
+os.environ["TF_OVERRIDE_GLOBAL_THREADPOOL"] = "1"
+
+TWO_THREADS = tf.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1)
+
+Shift2DResult = namedtuple("Shift2DResult", "y gx gs")
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    """A graph of its own for every test, as the default graph."""
+    with tf.Graph().as_default() as new_graph:
+        yield new_graph
+
+
+@pytest.fixture
+def sess(graph):
+    """A session with two threads on the test's graph."""
+    with tf.Session(graph=graph, config=TWO_THREADS) as session:
+        yield session
+
+
+class Shift2DRunner:
+    """Runs shift2d and both gradients on NCHW arrays, in either layout.
+
+    All shapes are unknown to the graph, so one subgraph serves every case with the same attributes.
+    """
+
+    AXES = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1)}
+    BACK = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
+
+    def __init__(self, session):
+        self._session = session
+        self._built = {}
+
+    def __call__(
+        self, x, shift, gy, *, stride=(1, 1), pad=(0, 0), normalize=False, data_format="NCHW"
+    ):
+        """Arrays of one dtype; ``stride`` and ``pad`` are (height, width). Gives y, gx and gs."""
+        attrs = (tuple(stride), tuple(pad), bool(normalize), data_format, x.dtype.name)
+        if attrs not in self._built:
+            with self._session.graph.as_default():
+                self._built[attrs] = self._build(*attrs)
+        feeds, fetches = self._built[attrs]
+        there, back = self.AXES[data_format], self.BACK[data_format]
+        values = [x.transpose(there), shift, gy.transpose(there)]
+        y, gx, gs = self._session.run(fetches, dict(zip(feeds, values)))
+        return Shift2DResult(y.transpose(back), gx.transpose(back), gs)
+
+    def _build(self, stride, pad, normalize, data_format, dtype):
+        axes = self.AXES[data_format]
+        strides, paddings = (1, 1) + stride, (0, 0) + pad
+        x, shift, gy = [tf.placeholder(dtype) for _ in range(3)]
+        y = shift2d(
+            x,
+            shift,
+            strides=[strides[a] for a in axes],
+            paddings=[paddings[a] for a in axes],
+            normalize=normalize,
+            data_format=data_format,
+        )
+        return (x, shift, gy), [y] + tf.gradients(y, [x, shift], gy)
+
+
+@pytest.fixture(scope="session")
+def run_shift2d():
+    """One runner for all tests: its graph only grows by attributes that are new."""
+    with tf.Session(graph=tf.Graph(), config=TWO_THREADS) as session:
+        yield Shift2DRunner(session)

@@ -1,0 +1,212 @@
+"""What holds for any valid input of shift2d."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.ops import shift2d_reference as reference
+
+LAYOUTS = ("NCHW", "NHWC")
+FAR = (1e30, -1e30, 1e9 + 0.5, 40.5, -40.0)  # beyond every image here
+LOST = (np.nan, np.inf, -np.inf)
+
+SHIFTS = st.one_of(
+    st.floats(-1, 1, width=32, allow_subnormal=False),
+    st.floats(-25, 25, width=32, allow_subnormal=False),
+    st.integers(-3, 3).map(float),
+    st.integers(-25, 25).map(float),
+    st.sampled_from(FAR + LOST),
+)
+# No padding half of the time: small unpadded planes have a path of their own.
+PADS = st.one_of(st.just((0, 0)), st.tuples(st.integers(0, 3), st.integers(0, 3)))
+
+both_layouts = pytest.mark.parametrize("data_format", LAYOUTS)
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def examples(count):
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        print_blob=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@st.composite
+def cases(draw):
+    """x, shift, gy and the attributes."""
+    batch, channels = draw(st.integers(0, 6)), draw(st.integers(1, 5))
+    size = draw(st.tuples(st.integers(0, 20), st.integers(0, 20)))
+    stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    pad = draw(PADS)
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    shift = draw(st.lists(SHIFTS, min_size=2 * channels, max_size=2 * channels))
+    rng = np.random.RandomState(draw(st.integers(0, 2**31)))
+    x = rng.randn(batch, channels, *size).astype(dtype)
+    gy = rng.randn(*reference.output_shape(x.shape, stride, pad)).astype(dtype)
+    arrays = x, np.array(shift, dtype).reshape(2, channels), gy
+    return arrays, dict(stride=stride, pad=pad)
+
+
+@examples(400)
+@given(case=cases(), normalize=st.booleans(), data_format=st.sampled_from(LAYOUTS))
+def test_values_and_gradients_are_those_of_the_reference(run_shift2d, case, normalize, data_format):
+    (x, shift, gy), where = case
+    got = run_shift2d(x, shift, gy, **where, normalize=normalize, data_format=data_format)
+    y = reference.forward(x, shift, **where)
+    gx = reference.gradient_to_x(x, shift, gy, **where)
+    gs = reference.gradient_to_shift(x, shift, gy, **where)
+    finite = [a[np.isfinite(a)] for a in (x, gy, y, gx, gs)]
+    largest = max(np.abs(a).max() for a in finite if a.size) if x.size or gy.size else 0
+    atol = (1e-5 if x.dtype == np.float32 else 1e-12) * largest
+    np.testing.assert_allclose(got.y, y, rtol=0, atol=atol)
+    np.testing.assert_allclose(got.gx, gx, rtol=0, atol=atol)
+    if not normalize:
+        np.testing.assert_allclose(got.gs, gs, rtol=0, atol=atol)
+        return
+    # Dividing by a small norm magnifies what rounding left in the sums.
+    norm = np.linalg.norm(gs, axis=0)
+    np.testing.assert_allclose(got.gs * norm, reference.normalized(gs) * norm, rtol=0, atol=atol)
+
+
+@examples(150)
+@given(case=cases())
+def test_both_layouts_give_the_same_bits(run_shift2d, case):
+    arrays, where = case
+    nchw, nhwc = [run_shift2d(*arrays, **where, data_format=f) for f in LAYOUTS]
+    _assert_same_bits(nchw.y, nhwc.y)
+    _assert_same_bits(nchw.gx, nhwc.gx)
+
+
+def _assert_same_bits(a, b):
+    word = {4: np.int32, 8: np.int64}[a.dtype.itemsize]
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    np.testing.assert_array_equal(a.view(word), b.view(word))
+
+
+def _arrays(dtype, batch=4, channels=3, size=(7, 6), *, stride=(1, 1), pad=(0, 0)):
+    rng = np.random.RandomState(0)
+    x = rng.randn(batch, channels, *size).astype(dtype)
+    shift = rng.uniform(-0.9, 0.9, (2, channels)).astype(dtype)
+    gy = rng.randn(*reference.output_shape(x.shape, stride, pad)).astype(dtype)
+    return x, shift, gy
+
+
+@pytest.mark.parametrize("batch, size", [(8, (16, 16)), (2, (28, 28)), (4, (33, 17))])
+@pytest.mark.parametrize("stride, pad", [((1, 1), (0, 0)), ((2, 2), (0, 0)), ((2, 2), (1, 1))])
+@both_dtypes
+def test_both_layouts_give_the_same_bits_on_larger_images(
+    run_shift2d, *, dtype, stride, pad, batch, size
+):
+    where = dict(stride=stride, pad=pad)
+    arrays = _arrays(dtype, batch, 19, size, **where)
+    nchw, nhwc = [run_shift2d(*arrays, **where, data_format=f) for f in LAYOUTS]
+    _assert_same_bits(nchw.y, nhwc.y)
+    _assert_same_bits(nchw.gx, nhwc.gx)
+
+
+@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("batch, stride, pad", [(4, 1, 0), (4, 2, 0), (2, 1, 0), (2, 2, 1)])
+@both_layouts
+@both_dtypes
+def test_a_shift_that_is_not_finite_makes_its_channel_nan_and_no_other(
+    run_shift2d, *, dtype, data_format, batch, stride, pad, axis, lost
+):
+    where = dict(stride=(stride, stride), pad=(pad, pad))
+    x, shift, gy = _arrays(dtype, batch, **where)
+    before = run_shift2d(x, shift, gy, **where, data_format=data_format)
+    shift[axis, 1] = lost
+    after = run_shift2d(x, shift, gy, **where, data_format=data_format)
+    for name, a, b in zip(after._fields, after, before):
+        assert np.isnan(a[:, 1]).all(), name
+        np.testing.assert_array_equal(np.delete(a, 1, 1), np.delete(b, 1, 1), name)
+
+
+@pytest.mark.parametrize("far", [1e30, -1e30, 1e19, -1e19, 2.0**31, -(2.0**31), 100.5, -100.0])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("batch, stride, pad", [(4, 1, 0), (4, 2, 0), (2, 1, 0), (2, 2, 1)])
+@both_layouts
+@both_dtypes
+def test_a_shift_beyond_the_image_gives_zeros_in_its_channel(
+    run_shift2d, *, dtype, data_format, batch, stride, pad, axis, far
+):
+    where = dict(stride=(stride, stride), pad=(pad, pad))
+    x, shift, gy = _arrays(dtype, batch, **where)
+    shift[axis, 1] = far
+    got = run_shift2d(x, shift, gy, **where, data_format=data_format)
+    for name, a in zip(got._fields, got):
+        np.testing.assert_array_equal(a[:, 1], np.zeros_like(a[:, 1]), name)
+        assert np.all(np.abs(np.delete(a, 1, 1)).sum() > 0), name
+
+
+@pytest.mark.parametrize("pad", [(0, 0), (2, 1)])
+@both_layouts
+def test_the_last_shift_that_reaches_the_image_reads_its_edge(run_shift2d, pad, data_format):
+    x = np.arange(1.0, 5 * 6 + 1).reshape(1, 1, 5, 6).repeat(4, axis=0)
+    gy = np.zeros(reference.output_shape(x.shape, (1, 1), pad))
+    shift = np.array([[5.0 + pad[1]], [4.0 + pad[0]]])
+    y = run_shift2d(x, shift, gy, pad=pad, data_format=data_format).y
+    assert (y[:, 0, 0, 0] == x[0, 0, -1, -1]).all()
+    assert np.count_nonzero(y) == len(y)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("batch, pad", [(4, 0), (2, 0), (4, 1)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@both_layouts
+def test_an_output_gradient_that_is_not_finite_reaches_only_pixels_that_were_read(
+    run_shift2d, *, data_format, bad, batch, pad, stride
+):
+    where = dict(stride=(stride, stride), pad=(pad, pad))
+    x, _, gy = _arrays(np.float64, batch, 1, (11, 10), **where)
+    shift = np.array([[0.25], [-0.5]])
+    gy[1, 0, 1, 1] = bad
+    gx = run_shift2d(x, shift, gy, **where, data_format=data_format).gx
+    expected = reference.gradient_to_x(x, shift, gy, **where)
+    np.testing.assert_array_equal(np.isfinite(gx), np.isfinite(expected))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("batch, pad", [(4, 0), (2, 0), (4, 1)])
+@both_layouts
+def test_pixels_that_are_not_finite_reach_only_outputs_that_read_them(
+    run_shift2d, data_format, batch, pad, stride
+):
+    where = dict(stride=(stride, stride), pad=(pad, pad))
+    x, _, gy = _arrays(np.float64, batch, 1, (11, 10), **where)
+    shift = np.array([[0.25], [-0.5]])
+    x[1, 0, 3:5, 3:5] = np.nan
+    y = run_shift2d(x, shift, gy, **where, data_format=data_format).y
+    expected = reference.forward(x, shift, **where)
+    assert np.isnan(expected).any()
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+
+
+@pytest.mark.parametrize("batch", [2, 4])
+@both_layouts
+@both_dtypes
+def test_normalize_divides_the_gradient_of_each_channel_by_its_norm(
+    run_shift2d, dtype, data_format, batch
+):
+    arrays = _arrays(dtype, batch)
+    arrays[0][:, 1] = 0  # the gradient of channel 1 is zero and stays zero
+    plain, unit = [
+        run_shift2d(*arrays, normalize=n, data_format=data_format).gs for n in (False, True)
+    ]
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=0), [1, 0, 1], rtol=1e-6)
+    np.testing.assert_allclose(unit * np.linalg.norm(plain, axis=0), plain, rtol=1e-6)
+
+
+@both_layouts
+def test_normalize_changes_neither_the_values_nor_the_gradient_to_x(run_shift2d, data_format):
+    arrays = _arrays(np.float32)
+    plain, unit = [
+        run_shift2d(*arrays, normalize=n, data_format=data_format) for n in (False, True)
+    ]
+    np.testing.assert_array_equal(plain.y, unit.y)
+    np.testing.assert_array_equal(plain.gx, unit.gx)
