@@ -1,0 +1,1 @@
+"""Network graphs: each block once, as a function of the bit widths."""

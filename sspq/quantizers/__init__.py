@@ -1,0 +1,1 @@
+"""Quantizers and the choice of variables they apply to."""
