@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# SSPQ34 in two steps: S1 trains 8-bit weights with float activations, S2 goes on from it with 8-bit
+# activations. Killed at any moment and started again, it goes on from the last complete checkpoint.
+#
+#     bash SSQ_cifar100_TS.sh --demo                  on built-in images, minutes, no download
+#     bash SSQ_cifar100_TS.sh --data DIR              on CIFAR-100, with the released arguments
+#
+# Options:
+#   --demo           scikit-learn's handwritten digits and a short schedule
+#   --data DIR       folder with cifar-100-python.tar.gz or its content; else $CIFAR100_PATH
+#   --download       fetch CIFAR-100 into DIR if it is not there
+#   --log DIR        where everything goes (train_log/cifar100, train_log/demo)
+#   --variant NAME   paper (default) or released
+#   --seed N         0 by default
+#   --gpu LIST       GPUs to use
+#   --float32        also train the float32 network, for comparison (part of the demo)
+#   --fresh          remove what an earlier run left in the log folder and start over
+#   --help           this text
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/scripts/setup_env.sh"
+
+usage() { sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"; }
+refuse() { say "SSQ_cifar100_TS.sh: $*"; exit 2; }
+
+demo= fresh= float32= download= log= data=${CIFAR100_PATH:-} variant=paper seed=0 gpu=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --demo) demo=1 ;;
+    --fresh) fresh=1 ;;
+    --float32) float32=1 ;;
+    --download) download=1 ;;
+    --data | --log | --variant | --seed | --gpu)
+      [ $# -ge 2 ] || refuse "$1 needs a value"
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    -h | --help) usage; exit 0 ;;
+    *) refuse "unknown option '$1'; see --help" ;;
+  esac
+  shift
+done
+
+# All steps share these; both are then told apart by their own defaults and arguments below.
+shared=(--variant "$variant" --seed "$seed")
+if [ -n "$demo" ]; then
+  data=digits float32=1
+  log=${log:-$SSPQ_ROOT/train_log/demo}
+  shared+=(--batch 64 --shift-lr-mult 0.01 --shift-normalize --shift-no-decay)
+  s1=(--max_epoch 10 --wup_length 2 --step_size 1)
+  s2=(--max_epoch 4 --wup_length 0 --step_size 1 --base_lr 0.02)
+else
+  [ -n "$data" ] || refuse "give the folder with CIFAR-100 by --data or \$CIFAR100_PATH, or run --demo"
+  log=${log:-$SSPQ_ROOT/train_log/cifar100}
+  s1=(--eta_min 1e-6 --wup_length 30 --step_size 30)
+  s2=(--eta_min 1e-3 --wup_length 30 --step_size 30 --max_epoch 10)
+fi
+shared+=(--data "$data")
+if [ -n "$download" ]; then shared+=(--download); fi
+if [ -n "$gpu" ]; then shared+=(--gpu "$gpu"); fi
+
+setup_env
+export SSPQ_DIE_WITH_PARENT=1 TF_CPP_MIN_LOG_LEVEL=2
+
+if [ -n "$fresh" ]; then
+  for step in float32 s1 s2; do rm -rf "${log:?}/$step"; done
+  rm -f "$log"/{report.json,curves.png}
+fi
+mkdir -p "$log"
+
+examples=$SSPQ_ROOT/examples
+if [ -n "$float32" ]; then
+  say "== float32: the same network without quantizers"
+  "$PYTHON" "$examples/ResIBShift34-dorefa-s1.py" "${shared[@]}" "${s1[@]}" \
+    --bitw 32 --bita 32 --log "$log/float32" --resume
+fi
+say "== S1: 8-bit weights"
+"$PYTHON" "$examples/ResIBShift34-dorefa-s1.py" "${shared[@]}" "${s1[@]}" \
+  --log "$log/s1" --resume
+say "== S2: 8-bit weights and activations, from S1"
+"$PYTHON" "$examples/ResIBShift34-dorefa-s2.py" "${shared[@]}" "${s2[@]}" \
+  --load "$log/s1" --log "$log/s2" --resume
+echo
+"$PYTHON" -m sspq report "$log"

@@ -1,0 +1,5 @@
+import sys
+
+from sspq.cli import main
+
+sys.exit(main())

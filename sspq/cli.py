@@ -1,0 +1,41 @@
+"""``python -m sspq``: what can be done without writing a script."""
+
+import argparse
+import json
+import os
+import sys
+from typing import List, Optional
+
+
+def _env(args: argparse.Namespace) -> None:
+    from sspq.report.environment import environment, format_environment
+
+    state = environment()
+    print(json.dumps(state, indent=2) if args.json else format_environment(state))
+
+
+def _report(args: argparse.Namespace) -> None:
+    from sspq.report.chain import report_chain
+
+    print(report_chain(args.folder))
+    print("\nreport.json and curves.png are in %s" % os.path.abspath(args.folder))
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Runs one command; user errors go to standard error and give exit status 2."""
+    parser = argparse.ArgumentParser(prog="python -m sspq", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.required = True
+    env = commands.add_parser("env", help="print versions, op library, kernels and devices")
+    env.add_argument("--json", action="store_true", help="as JSON")
+    env.set_defaults(run=_env)
+    report = commands.add_parser("report", help="sum up a chain: table, report.json, curves.png")
+    report.add_argument("folder", help="the chain's log folder, with s1/ and s2/ in it")
+    report.set_defaults(run=_report)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except ValueError as e:
+        print("sspq: %s" % e, file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,1 @@
+"""Sizes, reports and figures of runs."""

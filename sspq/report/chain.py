@@ -1,0 +1,131 @@
+"""One report, one table and one picture of a chain of runs."""
+
+import os
+from typing import Any, Dict, List
+
+from sspq.files import read_json, write_json
+from sspq.report.size import MIB
+from sspq.training import history
+from sspq.training.run_folder import REPORT
+
+# Folder within the chain's, and what the table calls it.
+STEPS = (("float32", "float32"), ("s1", "S1"), ("s2", "S2"))
+CURVES = "curves.png"
+
+
+class ChainError(ValueError):
+    """The folder holds no finished chain."""
+
+
+def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
+    """The steps' reports by name. S1 and S2 must be there; the float32 run may be.
+
+    Raises:
+        ChainError: S1 or S2 has not finished.
+    """
+    reports = {}
+    for name, title in STEPS:
+        report = read_json(os.path.join(folder, name, REPORT))
+        if report is None and name != "float32":
+            raise ChainError("%s: step %s has not finished" % (os.path.join(folder, name), title))
+        if report is not None:
+            reports[title] = report
+    return reports
+
+
+def combine(steps: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
+    """The chain's report: what the steps have in common, then every step's own."""
+    last = steps["S2"]
+    shared = ("model", "variant", "dataset", "seed", "trainable_parameters", "versions")
+    result = {name: last[name] for name in shared}
+    result["top1"], result["top5"] = last["top1"], last["top5"]
+    result["seconds"] = sum(s["seconds"] for s in steps.values())
+    result["steps"] = steps
+    return result
+
+
+def table(steps: Dict[str, Dict[str, Any]]) -> str:
+    """The steps side by side. Without a float32 run its row gives the size alone."""
+    header = (
+        "step",
+        "W",
+        "A",
+        "top-1 %",
+        "top-5 %",
+        "bytes",
+        "MiB",
+        "density",
+        "epochs",
+        "seconds",
+    )
+    rows: List[tuple] = [header]
+    if "float32" not in steps:
+        size = steps["S1"]["float32_bytes"]
+        rows.append(("float32", 32, 32, "not run", "", size, "%.3f" % (size / MIB), "", "", ""))
+    for title, r in steps.items():
+        density = r["information_density"]
+        rows.append(
+            (
+                title,
+                r["bits"]["weights"],
+                r["bits"]["activations"],
+                "%.2f" % r["top1"],
+                "%.2f" % r["top5"],
+                r["quantized_bytes"],
+                "%.3f" % (r["quantized_bytes"] / MIB),
+                "-" if density is None else "%.3f" % density,
+                r["epochs"],
+                "%.0f" % r["seconds"],
+            )
+        )
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(header))]
+    return "\n".join("  ".join(str(v).rjust(w) for v, w in zip(row, widths)) for row in rows)
+
+
+def draw_curves(folder: str, path: str) -> None:
+    """Draws cost and top-1 by epoch, S1 then S2, and the float32 run where there is one."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    # Of the Okabe-Ito palette, which colour-blind readers can tell apart; the line styles differ
+    # as well, for print.
+    styles = {"float32": ("#999999", ":"), "S1": ("#0072B2", "-"), "S2": ("#D55E00", "--")}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    start = 0.0
+    for name, title in STEPS:
+        rows = history.read(os.path.join(folder, name))
+        if not rows:
+            continue
+        first = start if title == "S2" else 0
+        epochs = [first + r["epoch"] for r in rows]
+        start = epochs[-1]
+        color, line = styles[title]
+        marker = "o" if len(rows) < 40 else None
+        options = {"color": color, "linestyle": line, "marker": marker, "markersize": 3}
+        left.plot(
+            epochs, [r["train_cost"] for r in rows], label=title + " training cost", **options
+        )
+        right.plot(epochs, [r["top1"] for r in rows], label=title, **options)
+    left.set_ylabel("training cost")
+    right.set_ylabel("top-1 on the test images (%)")
+    for axes in (left, right):
+        axes.set_xlabel("epoch (S2 follows S1)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.tight_layout()
+    temporary = path + ".tmp.png"
+    figure.savefig(temporary, dpi=120)
+    plt.close(figure)
+    os.replace(temporary, path)
+
+
+def report_chain(folder: str) -> str:
+    """Writes ``report.json`` and ``curves.png`` into ``folder`` and returns the table."""
+    steps = read_steps(folder)
+    draw_curves(folder, os.path.join(folder, CURVES))
+    write_json(os.path.join(folder, REPORT), combine(steps))
+    return table(steps)

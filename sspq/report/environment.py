@@ -1,0 +1,76 @@
+"""Versions and devices: what a bug report needs, and what a result depends on."""
+
+import os
+import platform
+import sys
+from typing import Any, Dict, List
+
+import numpy as np
+
+from sspq import oplib
+from sspq.compat import TF_VERSION, tf
+from sspq.version import __version__
+
+OPS = ("SspqShift2D", "SspqShift2DGrad")
+
+
+def versions() -> Dict[str, str]:
+    """Versions of everything that computes."""
+    import tensorpack
+
+    return {
+        "sspq": __version__,
+        "python": platform.python_version(),
+        "tensorflow": TF_VERSION,
+        "tensorpack": tensorpack.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def registered_kernels(op_name: str) -> List[str]:
+    """Kernels of an op in this process, as "CPU float32"."""
+    from tensorflow.python.framework import kernels
+
+    names = []
+    for kernel in kernels.get_registered_kernels_for_op(op_name).kernel:
+        types = [tf.as_dtype(t).name for c in kernel.constraint for t in c.allowed_values.list.type]
+        names.append(" ".join([kernel.device_type] + types))
+    return sorted(names)
+
+
+def environment() -> Dict[str, Any]:
+    """The whole state, as plain values. Never raises: what is wrong is part of the answer."""
+    from tensorflow.python.client import device_lib
+
+    result: Dict[str, Any] = {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "executable": sys.executable,
+        "built_with_cuda": tf.test.is_built_with_cuda(),
+        "devices": [d.physical_device_desc or d.name for d in device_lib.list_local_devices()],
+        "library": oplib.LIB_PATH,
+    }
+    try:
+        result["build"] = oplib.build_info()
+        oplib.load()
+        result["kernels"] = {name: registered_kernels(name) for name in OPS}
+    except oplib.OpLibraryError as e:
+        result["library_error"] = str(e)
+    return result
+
+
+def format_environment(state: Dict[str, Any]) -> str:
+    """The same as text for a bug report."""
+    lines = ["%-16s %s" % item for item in state["versions"].items()]
+    lines += [
+        "%-16s %s" % (name, state[name])
+        for name in ("platform", "cpus", "executable", "built_with_cuda", "library")
+    ]
+    if "library_error" in state:
+        lines.append("%-16s %s" % ("NOT LOADED", state["library_error"]))
+    lines += ["%-16s %s" % ("built: " + k, v) for k, v in state.get("build", {}).items()]
+    for op, kernels in state.get("kernels", {}).items():
+        lines.append("%-16s %s" % (op, ", ".join(kernels) or "none"))
+    lines += ["%-16s %s" % ("device", d) for d in state["devices"]]
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""Finding, checking and loading checkpoints."""
+
+import os
+from typing import Any, Dict, Iterable, List, Optional
+
+import numpy as np
+from tensorpack.tfutils.sessinit import SaverRestore
+
+from sspq.compat import tf
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or belongs to another graph."""
+
+
+def damage(prefix: str) -> Optional[str]:
+    """What is wrong with the checkpoint ``prefix``, or None when every value in it can be read.
+
+    Reading checks the file's own checksums, so a half-written or damaged file shows.
+    """
+    if not os.path.isfile(prefix + ".index"):
+        return "%s.index is missing" % prefix
+    try:
+        reader = tf.train.NewCheckpointReader(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError) as e:
+        return str(getattr(e, "message", e))
+    return None
+
+
+def _listed(folder: str) -> List[str]:
+    """Prefixes that the folder's state file names, the newest first."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except (tf.errors.OpError, ValueError):
+        state = None
+    return list(reversed(state.all_model_checkpoint_paths)) if state else []
+
+
+def last_complete(folder: str) -> Optional[str]:
+    """The prefix of the newest checkpoint in ``folder`` that can be read whole, or None."""
+    return next((p for p in _listed(folder) if damage(p) is None), None)
+
+
+def resolve(path: str) -> str:
+    """The checkpoint prefix that a user means by ``path``.
+
+    ``path`` is a folder (its newest complete checkpoint), a prefix such as ``model-100``, or one of
+    the files behind it.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    if os.path.isdir(path):
+        found = last_complete(path)
+        if found is None:
+            raise CheckpointError("`--load`: no complete checkpoint in the folder %s" % path)
+        return found
+    prefix = path
+    for ending in (".index", ".data-00000-of-00001"):
+        if prefix.endswith(ending):
+            prefix = prefix[: -len(ending)]
+    wrong = damage(prefix)
+    if wrong is not None:
+        raise CheckpointError("`--load`: %s is not a complete checkpoint: %s" % (path, wrong))
+    return prefix
+
+
+def global_step(prefix: str) -> int:
+    """The number of training steps that the checkpoint has seen."""
+    reader = tf.train.NewCheckpointReader(prefix)
+    if not reader.has_tensor("global_step"):
+        raise CheckpointError("%s holds no global_step: it cannot be resumed" % prefix)
+    return int(np.asarray(reader.get_tensor("global_step")))
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+
+
+def mismatch(prefix: str, variables: Dict[str, List[int]]) -> Optional[str]:
+    """How the checkpoint differs from ``variables`` (name to shape), or None when it fits."""
+    stored = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+    problems = []
+    missing = set(variables) - set(stored)
+    unused = set(stored) - set(variables)
+    other = {n for n in set(variables) & set(stored) if list(stored[n]) != list(variables[n])}
+    if missing:
+        problems.append("it lacks %d variables of the graph (%s)" % (len(missing), _some(missing)))
+    if unused:
+        problems.append(
+            "%d of its variables are not in the graph (%s)" % (len(unused), _some(unused))
+        )
+    if other:
+        shapes = ["%s is %s, expected %s" % (n, stored[n], variables[n]) for n in other]
+        problems.append("shapes differ (%s)" % _some(shapes))
+    return "; ".join(problems) or None
+
+
+class ExactRestore(SaverRestore):
+    """Loads a checkpoint that must have exactly the graph's variables.
+
+    Args:
+        prefix: of the checkpoint.
+        ignore: names of variables that keep their initial values. They need not be stored.
+        parameters_only: look at model variables alone, for a graph without an optimizer.
+    """
+
+    def __init__(
+        self, prefix: str, ignore: Iterable[str] = (), parameters_only: bool = False
+    ) -> None:
+        super(ExactRestore, self).__init__(prefix, ignore=tuple(ignore))
+        self._kept = set(ignore)
+        self._parameters_only = parameters_only
+
+    def _setup_graph(self) -> None:
+        wanted = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+        stored = tf.train.NewCheckpointReader(self.path).get_variable_to_shape_map()
+        extra = self._kept | (_training_only(stored) if self._parameters_only else set())
+        for name in extra & set(stored):
+            wanted.setdefault(name, stored[name])
+        for name in self._kept - set(stored):
+            wanted.pop(name, None)
+        wrong = mismatch(self.path, wanted)
+        if wrong:
+            raise CheckpointError(
+                "the checkpoint %s belongs to another graph: %s" % (self.path, wrong)
+            )
+        super(ExactRestore, self)._setup_graph()
+
+
+def _training_only(stored: Any) -> set:
+    """Names that a training graph adds to the model's variables."""
+    names = set(stored)
+    return {
+        n
+        for n in names
+        if n in ("global_step", "learning_rate")
+        or n.endswith("/Momentum")
+        or n.startswith("EMA/")
+        or (n.endswith("/EMA") and n.rsplit("/", 2)[-2] not in ("mean", "variance"))
+    }

@@ -1,0 +1,102 @@
+"""What a run measured, epoch by epoch, in a file that survives a kill."""
+
+import csv
+import io
+import math
+import os
+import time
+from typing import Any, Dict, List
+
+from tensorpack.callbacks import Callback
+
+from sspq.compat import tf
+from sspq.files import read_json, write_atomically, write_json
+
+JSON_NAME = "history.json"
+CSV_NAME = "history.csv"
+
+Row = Dict[str, float]
+
+COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_cost",
+    "test_cross_entropy",
+    "top1",
+    "top5",
+    "seconds",
+)
+
+
+def read(folder: str) -> List[Row]:
+    """The rows of a run, one an epoch; empty when there are none."""
+    return read_json(os.path.join(folder, JSON_NAME)) or []
+
+
+def write(folder: str, rows: List[Row]) -> None:
+    """Writes the rows as JSON and as CSV."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(os.path.join(folder, CSV_NAME), table.getvalue())
+    write_json(os.path.join(folder, JSON_NAME), rows)
+
+
+class TrainingDivergedError(ValueError):
+    """The cost is no number any more."""
+
+
+class MeanCost(Callback):
+    """The mean over an epoch of the first training tower's cost, as the monitor ``train-cost``."""
+
+    def _before_train(self) -> None:
+        self._fetch = self.trainer.towers.training()[0].get_tensor("cost")
+
+    def _before_epoch(self) -> None:
+        self._sum, self._steps = 0.0, 0
+
+    def _before_run(self, _: Any) -> Any:
+        return tf.train.SessionRunArgs(self._fetch)
+
+    def _after_run(self, _: Any, values: Any) -> None:
+        cost = float(values.results)
+        if not math.isfinite(cost):
+            raise TrainingDivergedError(
+                "the cost became %r in epoch %d: try a lower --base_lr" % (cost, self.epoch_num)
+            )
+        self._sum += cost
+        self._steps += 1
+
+    def _trigger_epoch(self) -> None:
+        self.trainer.monitors.put_scalar("train-cost", self._sum / max(1, self._steps))
+
+
+class History(Callback):
+    """Appends a row an epoch: epoch, learning rate, cost, top-1 and top-5 in percent, seconds.
+
+    To be put after the callbacks that measure and before the one that saves: then every checkpoint
+    has its rows. Rows of epochs that are trained again are replaced.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def _before_epoch(self) -> None:
+        self._start = time.time()
+
+    def _trigger_epoch(self) -> None:
+        latest = self.trainer.monitors.get_latest
+        rows = [r for r in read(self._folder) if r["epoch"] < self.epoch_num]
+        rows.append(
+            {
+                "epoch": self.epoch_num,
+                "learning_rate": float(latest("learning_rate")),
+                "train_cost": float(latest("train-cost")),
+                "test_cross_entropy": float(latest("validation_cross_entropy")),
+                "top1": 100 * (1 - float(latest("val-error-top1"))),
+                "top5": 100 * (1 - float(latest("val-error-top5"))),
+                "seconds": time.time() - self._start,
+            }
+        )
+        write(self._folder, rows)

@@ -1,0 +1,109 @@
+"""The log folder of a run: one writer at a time, and only runs of the same settings in it."""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from typing import Any, Dict, Optional
+
+from sspq.files import read_json, write_json
+
+SETTINGS = "run.json"
+REPORT = "report.json"
+LOCK = ".lock"
+
+# Set by the chain's shell script, so that a step does not outlive a killed chain.
+DIE_WITH_PARENT = "SSPQ_DIE_WITH_PARENT"
+
+
+class RunFolderError(ValueError):
+    """The folder holds another run, or somebody is writing to it."""
+
+
+def die_with_parent() -> None:
+    """Asks Linux to kill this process when its parent dies, if the environment says so."""
+    if os.environ.get(DIE_WITH_PARENT) == "1" and sys.platform.startswith("linux"):
+        pr_set_pdeathsig = 1  # from <linux/prctl.h>
+        parent = os.getppid()
+        ctypes.CDLL("libc.so.6", use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class RunFolder:
+    """Opens, and creates where needed, the folder of one run.
+
+    Args:
+        path: of the folder.
+        settings: everything that the result depends on; JSON values.
+        resume: go on with what the folder holds.
+        wait: seconds to wait for another process to leave the folder.
+
+    Raises:
+        RunFolderError: the folder is in use, holds a run with other settings, or holds a run while
+            ``resume`` is off. Nothing in it was touched.
+    """
+
+    def __init__(
+        self, path: str, settings: Dict[str, Any], resume: bool, wait: float = 60.0
+    ) -> None:
+        self.path = path
+        os.makedirs(path, exist_ok=True)
+        self._lock = open(os.path.join(path, LOCK), "a+")
+        self._acquire(wait)
+        before = read_json(self.file(SETTINGS))
+        if before is None:
+            write_json(self.file(SETTINGS), settings)
+        elif not resume:
+            raise RunFolderError(
+                "`--log`: %s already holds a run; give --resume to go on with it, or another folder"
+                % path
+            )
+        elif before != settings:
+            names = sorted(set(before) | set(settings))
+            other = [
+                "%s is %r there and %r now" % (n, before.get(n), settings.get(n))
+                for n in names
+                if before.get(n) != settings.get(n)
+            ]
+            raise RunFolderError(
+                "`--log`: %s holds a run with other settings (%s); start over or give another "
+                "folder" % (path, "; ".join(other))
+            )
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def report(self) -> Optional[Dict[str, Any]]:
+        """The report of a finished run, None while it is not finished."""
+        return read_json(self.file(REPORT))
+
+    def clear_leftovers(self) -> None:
+        """Removes what an interrupted save left behind; no checkpoint names these files."""
+        for name in os.listdir(self.path):
+            path = self.file(name)
+            if "_temp_" in name and os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            elif ".tempstate" in name or name.endswith(".tmp"):
+                os.remove(path)
+
+    def _acquire(self, wait: float) -> None:
+        deadline = time.time() + wait
+        told = False
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.time() >= deadline:
+                    raise RunFolderError(
+                        "`--log`: another process is writing to %s and did not end within %d s"
+                        % (self.path, wait)
+                    ) from None
+                if not told:
+                    print("waiting for the process that is writing to %s" % self.path, flush=True)
+                    told = True
+                time.sleep(0.2)

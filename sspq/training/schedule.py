@@ -1,0 +1,78 @@
+"""Learning rates by epoch."""
+
+import math
+from typing import Callable
+
+from tensorpack.callbacks import Callback
+
+from sspq.compat import tf
+
+# (epoch from 1, current rate) -> rate of that epoch
+Schedule = Callable[[int, float], float]
+
+
+def stepwise_cosine(warmup: int, step: int, last: int, eta: float) -> Schedule:
+    r"""The step-wise cosine of L-SSPQ.
+
+    At the start of epoch :math:`e`, with the current rate :math:`x`: if :math:`e > w`,
+    :math:`x \ge \eta` and :math:`s` divides :math:`e`,
+
+    .. math:: x \leftarrow x\,(\eta + (1 - \eta)(1 + \cos(\pi (e - w)/(E - w)))/2)
+
+    else :math:`\eta` if :math:`x < \eta`, else :math:`x`. It multiplies the current rate, so it
+    compounds.
+
+    Args:
+        warmup: epochs w without decay, at least 0.
+        step: s, at least 1 epoch between changes.
+        last: E, at which the cosine reaches its low; not equal to w.
+        eta: the floor, above 0.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    if warmup < 0:
+        raise ValueError("`wup_length` must be at least 0, got %r" % (warmup,))
+    if step < 1:
+        raise ValueError("`step_size` must be at least 1, got %r" % (step,))
+    if last == warmup or last < 1:
+        raise ValueError(
+            "`max_epoch` must be at least 1 and differ from `wup_length`, got %r and %r"
+            % (last, warmup)
+        )
+    if not 0 < eta < 1:
+        raise ValueError("`eta_min` must be in (0, 1), got %r" % (eta,))
+
+    def rate(epoch: int, current: float) -> float:
+        if epoch > warmup and current >= eta and epoch % step == 0:
+            phase = math.pi * (epoch - warmup) / (last - warmup)
+            return current * (eta + (1 - eta) * (1 + math.cos(phase)) / 2)
+        return max(current, eta)
+
+    return rate
+
+
+def constant(epoch: int, current: float) -> float:
+    """Keeps the rate."""
+    return current
+
+
+class LearningRate(Callback):
+    """Sets the variable ``learning_rate`` at the start of every epoch by a :data:`Schedule`.
+
+    The current rate is read from the variable, which is in the checkpoint: a resumed run goes on
+    with the rates of the uninterrupted one.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
+    def _setup_graph(self) -> None:
+        self._variable = next(v for v in tf.global_variables() if v.op.name == "learning_rate")
+
+    def _before_epoch(self) -> None:
+        current = float(self._variable.eval())
+        rate = self._schedule(self.epoch_num, current)
+        if rate != current:
+            self._variable.load(rate)
+        self.trainer.monitors.put_scalar("learning_rate", rate)

@@ -1,0 +1,36 @@
+"""Bytes and information density."""
+
+import pytest
+
+from sspq.quantizers.scope import weight_scope
+from sspq.report.size import MIB, information_density, model_size
+
+SCOPE = weight_scope("cifar", "paper")
+VARIABLES = [
+    ("conv1/W", (3, 3, 3, 16)),
+    ("conv2blk1/conv1x1a/W", (1, 1, 5, 5)),
+    ("conv2blk1/stembn/gamma", (5,)),
+    ("fct/b", (100,)),
+]
+
+
+def test_float32_bytes_are_four_a_parameter():
+    size = model_size(VARIABLES, SCOPE, 32)
+    assert size.parameters == 432 + 25 + 5 + 100
+    assert size.float32_bytes == size.quantized_bytes == 4 * size.parameters
+
+
+@pytest.mark.parametrize("bits, packed", [(8, 25), (4, 13), (3, 10), (1, 4 + 4)])
+def test_quantized_tensors_take_their_bits_and_one_bit_a_scale(bits, packed):
+    rest = 4 * (432 + 5 + 100)
+    assert model_size(VARIABLES, SCOPE, bits).quantized_bytes == rest + packed
+
+
+def test_information_density_is_the_papers():
+    """ResNet50: 76.35 % in 97.49 MiB is -0.106; L-SSPQ50: 73.93 % in 3.55 MiB is 1.318."""
+    assert information_density(76.35, int(97.49 * MIB)) == pytest.approx(-0.106, abs=5e-4)
+    assert information_density(73.93, int(3.55 * MIB)) == pytest.approx(1.318, abs=1e-3)
+
+
+def test_without_a_hit_there_is_no_density():
+    assert information_density(0.0, MIB) is None

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs the tests; makes the environment they need first. Arguments go to pytest.
+#
+#     bash tests/run.sh [pytest arguments]
+#
+# Without arguments, or with CI=true, formatter, linter and type checker run as well.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup_env.sh"
+setup_env dev
+cd "$SSPQ_ROOT"
+
+if [ $# -eq 0 ] || [ "${CI:-}" = true ]; then
+  bin=$(dirname "$PYTHON")
+  "$bin/ruff" format --check .
+  "$bin/ruff" check .
+  "$bin/mypy"
+  find custom_ops -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs "$bin/clang-format" --dry-run -Werror
+fi
+TF_CPP_MIN_LOG_LEVEL=2 exec "$PYTHON" -m pytest "$@"

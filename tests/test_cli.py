@@ -1,0 +1,57 @@
+"""``python -m sspq``."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sspq.cli import main
+from sspq.compat import TF_VERSION
+from sspq.report import environment
+
+ROOT = os.path.join(os.path.dirname(__file__), "..")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "sspq"] + list(arguments), cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_env_prints_what_a_bug_report_needs():
+    done = run("env")
+    assert done.returncode == 0
+    for text in ("sspq", "tensorflow       " + TF_VERSION, "compiler", "libsspq.so", "device"):
+        assert text in done.stdout
+    for op in ("SspqShift2D ", "SspqShift2DGrad"):
+        assert any(
+            line.startswith(op) and "CPU float32, CPU float64" in line
+            for line in done.stdout.splitlines()
+        )
+
+
+def test_env_can_be_read_by_a_program():
+    state = json.loads(run("env", "--json").stdout)
+    assert state["kernels"]["SspqShift2D"] == ["CPU float32", "CPU float64"]
+    assert state["build"]["tensorflow"] == TF_VERSION
+
+
+def test_env_tells_of_a_missing_library_and_goes_on(monkeypatch):
+    monkeypatch.setattr(environment.oplib, "LIB_PATH", "/nowhere/libsspq.so")
+    text = environment.format_environment(environment.environment())
+    assert "NOT LOADED" in text and "/nowhere/libsspq.so is missing" in text
+    assert "tensorflow       " + TF_VERSION in text
+
+
+def test_a_user_error_is_one_line_and_status_2(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("sspq: ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("fly",)])
+def test_an_unknown_command_shows_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2 and "usage: python -m sspq" in capsys.readouterr().err

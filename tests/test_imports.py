@@ -1,0 +1,73 @@
+"""Imports go one way, as the syntax trees tell."""
+
+import ast
+import os
+
+import pytest
+
+ROOT = os.path.join(os.path.dirname(__file__), "..")
+PACKAGE = os.path.join(ROOT, "sspq")
+
+# Lower rooms never import higher ones.
+ORDER = [
+    {"compat", "version", "files"},
+    {"oplib"},
+    {"ops", "quantizers"},
+    {"layers"},
+    {"graphs", "data"},
+    {"training", "report"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+
+
+def modules():
+    for folder, _, names in os.walk(PACKAGE):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                path = os.path.join(folder, name)
+                yield os.path.relpath(path, ROOT)[: -len(".py")].replace(os.sep, ".")
+
+
+def imports(module):
+    """Full names of what a module imports, inside functions too."""
+    with open(os.path.join(ROOT, module.replace(".", os.sep) + ".py")) as f:
+        for node in ast.walk(ast.parse(f.read())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, "%s: relative import" % module
+                yield from ("%s.%s" % (node.module, alias.name) for alias in node.names)
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_a_module_imports_only_from_its_own_room_or_lower_ones(module):
+    for name in imports(module):
+        if name.startswith("sspq."):
+            assert LEVEL[room(name)] <= LEVEL[room(module)], "%s imports %s" % (module, name)
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_a_module_imports_nothing_from_outside_the_package_s_reach(module):
+    for name in imports(module):
+        assert name.split(".")[0] not in ("examples", "tests", "custom_ops", "benchmarks", "setup")
+
+
+def test_tensorflow_is_imported_in_one_place_but_for_its_internals():
+    for module in modules():
+        for name in imports(module):
+            if name.split(".")[0] == "tensorflow" and module != "sspq.compat":
+                # Parts that the public interface does not have.
+                assert name.startswith("tensorflow.python."), "%s imports %s" % (module, name)
+
+
+@pytest.mark.parametrize("name", ["ops", "quantizers", "oplib", "compat"])
+def test_ops_and_quantizers_work_without_tensorpack(name):
+    for module in modules():
+        if room(module) == name:
+            assert not any(i.split(".")[0] == "tensorpack" for i in imports(module)), module

@@ -1,0 +1,112 @@
+"""The shell scripts as a user meets them."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
+
+
+def bash(*arguments, cwd=ROOT, **environment):
+    # A bare environment: nothing of the one that runs the tests helps along.
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), **environment}
+    return subprocess.run(
+        [shutil.which("bash")] + [str(a) for a in arguments],
+        cwd=str(cwd),
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The scripts and what they read, in a folder of their own without an environment."""
+    for name in ("SSQ_cifar100_TS.sh", "scripts", "requirements", "tests/run.sh"):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        source = os.path.join(ROOT, name)
+        (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, str(target))
+    return tmp_path
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A PATH with everything but a Python 3.7."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("bash", "cat", "cksum", "dirname", "flock", "grep", "mktemp", "rm", "sed"):
+        found = shutil.which(name)
+        if found:
+            (folder / name).symlink_to(found)
+    for name in ("python3", "python"):
+        fake = folder / name
+        fake.write_text("#!/bin/sh\nexit 1\n")
+        fake.chmod(0o755)
+    return str(folder)
+
+
+NO_PYTHON = ("pyenv install 3.7", "uv python install 3.7", "conda create", "docker build")
+
+
+@pytest.mark.parametrize("command", [("SSQ_cifar100_TS.sh", "--demo"), ("tests/run.sh",)])
+def test_without_python_37_one_message_names_the_ways_to_get_one(checkout, tools, command):
+    before = sorted(os.listdir(str(checkout)))
+    # Named by hand, so that the outcome does not depend on what this machine has.
+    done = bash(*command, cwd=checkout, PATH=tools, SSPQ_PYTHON="/nowhere/python3.7")
+    assert done.returncode != 0
+    for way in NO_PYTHON:
+        assert way in done.stderr
+    assert sorted(os.listdir(str(checkout))) == before, "something half-made was left behind"
+
+
+def test_a_search_without_success_says_so(checkout, tools):
+    code = '. scripts/setup_env.sh; python37_candidates() { echo "$0"; }; find_python37'
+    done = bash("-c", code, cwd=checkout, PATH=tools)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("No Python 3.7 was found.")
+
+
+def test_a_python_given_by_hand_that_does_not_do_is_named(checkout, tools):
+    done = bash("tests/run.sh", cwd=checkout, PATH=tools, SSPQ_PYTHON="/bin/true-python")
+    assert done.returncode != 0
+    assert "SSPQ_PYTHON=/bin/true-python is not a Python 3.7" in done.stderr
+
+
+def test_an_unknown_tensorflow_package_is_named(checkout, tools):
+    done = bash("tests/run.sh", cwd=checkout, PATH=tools, SSPQ_TENSORFLOW="tf-nightly")
+    assert done.returncode == 2
+    assert "must be tensorflow or tensorflow-gpu, got 'tf-nightly'" in done.stderr
+
+
+def test_a_python_of_pyenv_is_found(checkout, tools):
+    python = checkout / ".pyenv" / "versions" / "3.7.99" / "bin" / "python3.7"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    done = bash("-c", ". scripts/setup_env.sh; find_python37", cwd=checkout, PATH=tools)
+    assert done.stdout.strip() == str(python)
+
+
+def test_help_lists_every_option_and_sets_nothing_up(checkout, tools):
+    done = bash("SSQ_cifar100_TS.sh", "--help", cwd=checkout, PATH=tools)
+    assert done.returncode == 0
+    for option in "--demo --data --download --log --variant --seed --gpu --float32 --fresh".split():
+        assert option in done.stdout
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--dmeo",), "unknown option '--dmeo'"),
+        (("--seed",), "--seed needs a value"),
+        ((), "give the folder with CIFAR-100 by --data or $CIFAR100_PATH, or run --demo"),
+    ],
+)
+def test_wrong_options_are_named_before_anything_is_set_up(checkout, tools, options, message):
+    done = bash("SSQ_cifar100_TS.sh", *options, cwd=checkout, PATH=tools)
+    assert done.returncode == 2 and message in done.stderr
+    assert not (checkout / ".venv").exists()

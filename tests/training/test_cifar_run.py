@@ -1,0 +1,201 @@
+"""Steps that really train: a few images, a few epochs, the whole graph."""
+
+import importlib.util
+import json
+import os
+
+import numpy as np
+import pytest
+
+from sspq.compat import tf
+from sspq.training import checkpoint, cifar, history
+from tests.tiny import tiny_digits
+
+EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
+OPTIONS = ["--data", "digits", "--batch", "32", "--wup_length", "0", "--step_size", "1"]
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch):
+    monkeypatch.setattr(cifar.datasets, "load", lambda spec, download=False: tiny_digits())
+
+
+def script(step, *options):
+    """Runs an example's main on a graph of its own; returns its exit status."""
+    path = os.path.join(EXAMPLES, "ResIBShift34-dorefa-%s.py" % step)
+    spec = importlib.util.spec_from_file_location("example_" + step, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with tf.Graph().as_default():
+        return cifar.main(module.STEP, module.__doc__, OPTIONS + [str(o) for o in options])
+
+
+def values(folder):
+    """All variables of the last checkpoint."""
+    reader = tf.train.NewCheckpointReader(checkpoint.last_complete(str(folder)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def read(path):
+    with open(str(path)) as f:
+        return json.load(f)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing on the way catches it."""
+
+
+def killed_after(monkeypatch, epoch):
+    """Ends the process, as it were, right after the checkpoint of ``epoch``."""
+    trigger = cifar.ModelSaver._trigger
+
+    def save_and_die(self):
+        trigger(self)
+        if self.epoch_num == epoch:
+            raise Killed()
+
+    monkeypatch.setattr(cifar.ModelSaver, "_trigger", save_and_die)
+
+
+@pytest.fixture(scope="module")
+def s1(tmp_path_factory):
+    """The folder of a finished S1 run of three epochs."""
+    folder = tmp_path_factory.mktemp("chain") / "s1"
+    patch = pytest.MonkeyPatch()
+    patch.setattr(cifar.datasets, "load", lambda spec, download=False: tiny_digits())
+    assert script("s1", "--max_epoch", 3, "--log", folder) == 0
+    patch.undo()
+    return folder
+
+
+def test_a_step_leaves_report_history_events_and_checkpoint(s1):
+    report = read(s1 / "report.json")
+    assert report["model"] == "SSPQ34" and report["step"] == "S1"
+    assert report["bits"] == {"weights": 8, "activations": 32, "gradients": 32}
+    assert report["dataset"] == {
+        "name": "digits", "train_images": 64, "test_images": 32, "classes": 10
+    }  # fmt: skip
+    assert report["trainable_parameters"] == 150634
+    assert report["float32_bytes"] == 4 * 150634
+    # 34 kernels at 8 bits, the rest in float32.
+    kernels = sum(
+        v.size for n, v in values(s1).items()
+        if n.endswith("/W") and n not in ("conv1/W", "fct/W")
+    )  # fmt: skip
+    assert report["quantized_bytes"] == kernels + 4 * (150634 - kernels)
+    rows = history.read(str(s1))
+    assert [r["epoch"] for r in rows] == [1, 2, 3] and report["epochs"] == 3
+    assert report["top1"] == rows[-1]["top1"] and report["top5"] == rows[-1]["top5"]
+    assert report["seconds"] == sum(r["seconds"] for r in rows)
+    assert {"sspq", "tensorflow", "numpy"} <= set(report["versions"])
+    names = os.listdir(str(s1))
+    assert any(n.startswith("events.out") for n in names) and "history.csv" in names
+
+
+def test_events_hold_histograms_of_quantized_weights_and_of_shifts(s1):
+    tags = set()
+    for name in os.listdir(str(s1)):
+        if name.startswith("events.out"):
+            for event in tf.train.summary_iterator(str(s1 / name)):
+                tags |= {v.tag for v in event.summary.value if v.HasField("histo")}
+    assert sum(t.endswith("/quantized") for t in tags) == 34
+    assert sum("/SP" in t for t in tags) == 15
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(s1, tmp_path, monkeypatch):
+    options = ("--max_epoch", 3, "--log", tmp_path, "--resume")
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(Killed):
+            script("s1", *options)
+    assert len(history.read(str(tmp_path))) == 1 and not (tmp_path / "report.json").exists()
+    _release(tmp_path)
+    assert script("s1", *options) == 0
+    expected, got = values(s1), values(tmp_path)
+    assert set(expected) == set(got)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+    for row, wanted in zip(history.read(str(tmp_path)), history.read(str(s1))):
+        assert {k: v for k, v in row.items() if k != "seconds"} == {
+            k: v for k, v in wanted.items() if k != "seconds"
+        }
+
+
+def _release(folder):
+    """Drops the lock that a really killed process would have dropped."""
+    import gc
+
+    gc.collect()
+    assert (folder / ".lock").exists()
+
+
+def test_a_finished_step_is_skipped(s1, capsys):
+    before = (s1 / "report.json").stat().st_mtime_ns
+    assert script("s1", "--max_epoch", 3, "--log", s1, "--resume") == 0
+    assert "finished already" in capsys.readouterr().out
+    assert (s1 / "report.json").stat().st_mtime_ns == before
+
+
+def test_a_run_with_other_settings_is_not_touched(s1, capsys):
+    assert script("s1", "--max_epoch", 3, "--log", s1, "--resume", "--seed", 1) == 2
+    assert "seed is 0 there and 1 now" in capsys.readouterr().err
+
+
+def test_s2_takes_all_of_s1_but_its_rate_and_step_count(s1, tmp_path, capfd):
+    assert script("s2", "--max_epoch", 1, "--load", s1, "--log", tmp_path, "--base_lr", 1e-9) == 0
+    report = read(tmp_path / "report.json")
+    assert report["step"] == "S2" and report["bits"]["activations"] == 8
+    first, second = values(s1), values(tmp_path)
+    assert set(first) == set(second)
+    # At that rate nothing moves: what S2 ends with is what it began with.
+    for name in first:
+        if name.endswith(("/W", "/b", "/SP", "/gamma", "/beta")):
+            np.testing.assert_allclose(second[name], first[name], atol=1e-6, err_msg=name)
+    assert second["global_step"] == 2 and second["learning_rate"] < 1e-2
+    out, err = capfd.readouterr()
+    assert "not found" not in out + err
+
+
+def test_eval_gives_the_report_s_top_1(s1, tmp_path, capsys):
+    options = ("--eval", "--load", s1, "--log", tmp_path)
+    assert script("s1", *options) == 0
+    result, report = read(tmp_path / "eval.json"), read(s1 / "report.json")
+    assert (result["top1"], result["top5"]) == (
+        pytest.approx(report["top1"]), pytest.approx(report["top5"])
+    )  # fmt: skip
+
+
+def test_s2_refuses_a_checkpoint_of_another_graph(tmp_path, capsys):
+    with tf.Graph().as_default(), tf.Session() as sess:
+        tf.get_variable("conv1/W", [3, 3, 3, 64])
+        sess.run(tf.global_variables_initializer())
+        prefix = tf.train.Saver().save(sess, str(tmp_path / "other"))
+    assert script("s2", "--load", prefix, "--log", tmp_path / "s2") == 2
+    message = capsys.readouterr().err
+    assert "belongs to another graph: it lacks" in message
+    assert "conv1/W is [3, 3, 3, 64], expected [3, 3, 3, 16]" in message
+
+
+@pytest.mark.parametrize(
+    "step, options, message",
+    [
+        ("s2", (), "`--load` is missing: give S1's checkpoint or log folder"),
+        ("s1", ("--eval",), "`--load` is missing: give a checkpoint to evaluate"),
+        ("s2", ("--load", "nowhere"), "nowhere.index is missing"),
+        ("s1", ("--batch", "65"), "`batch` must be"),
+        ("s1", ("--batch", "0"), "`--batch` must be at least 1, got 0"),
+        ("s1", ("--base_lr", "-1"), "`--base_lr` must be above 0, got -1.0"),
+        ("s1", ("--bitw", "0"), "`bitW` must be an int from 1 to 32, got 0"),
+        ("s1", ("--eta_min", "0"), "`eta_min` must be in (0, 1), got 0.0"),
+        ("s1", ("--data-format", "NCHW"), "`--data-format NCHW` needs a GPU"),
+    ],
+)
+def test_wrong_options_give_one_line_that_names_them(step, options, message, tmp_path, capsys):
+    assert script(step, "--log", tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_a_diverging_run_says_so(tmp_path, capsys):
+    assert script("s1", "--max_epoch", 2, "--base_lr", 1e30, "--log", tmp_path) == 2
+    assert "try a lower --base_lr" in capsys.readouterr().err

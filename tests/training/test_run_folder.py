@@ -1,0 +1,80 @@
+"""One run in a folder, one writer at a time."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sspq.training.run_folder import RunFolder, RunFolderError
+
+SETTINGS = {"seed": 0, "bits": {"weights": 8}}
+
+
+def test_a_folder_with_a_run_is_left_alone_without_resume(tmp_path):
+    folder = RunFolder(str(tmp_path / "new" / "run"), SETTINGS, resume=False)
+    folder._lock.close()
+    with pytest.raises(RunFolderError, match="already holds a run; give --resume"):
+        RunFolder(folder.path, SETTINGS, resume=False)
+    RunFolder(folder.path, SETTINGS, resume=True)
+
+
+def test_a_run_with_other_settings_is_refused_with_the_difference(tmp_path):
+    RunFolder(str(tmp_path), SETTINGS, resume=False)._lock.close()
+    with pytest.raises(RunFolderError, match="seed is 0 there and 1 now"):
+        RunFolder(str(tmp_path), dict(SETTINGS, seed=1), resume=True)
+
+
+def test_a_second_writer_waits_and_then_gives_up(tmp_path):
+    first = RunFolder(str(tmp_path), SETTINGS, resume=False)
+    with pytest.raises(RunFolderError, match="another process is writing"):
+        RunFolder(str(tmp_path), SETTINGS, resume=True, wait=0.3)
+    first._lock.close()
+    RunFolder(str(tmp_path), SETTINGS, resume=True, wait=0.3)
+
+
+def test_a_killed_writer_leaves_no_lock(tmp_path):
+    code = (
+        "import sys, time; from sspq.training.run_folder import RunFolder;"
+        "f = RunFolder(sys.argv[1], {'seed': 0}, False); print('in', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    assert child.stdout.readline() == b"in\n"
+    with pytest.raises(RunFolderError, match="another process"):
+        RunFolder(str(tmp_path), {"seed": 0}, resume=True, wait=0.1)
+    child.kill()
+    child.wait()
+    RunFolder(str(tmp_path), {"seed": 0}, resume=True, wait=5)
+
+
+def test_leftovers_of_an_interrupted_save_are_removed_and_nothing_else(tmp_path):
+    folder = RunFolder(str(tmp_path), SETTINGS, resume=False)
+    (tmp_path / "model-7_temp_ab12").mkdir()
+    (tmp_path / "model-7_temp_ab12" / "part-00000-of-00001.data-00000-of-00001").write_text("x")
+    (tmp_path / "history.json.tmp").write_text("[")
+    (tmp_path / "model-3.index").write_text("x")
+    folder.clear_leftovers()
+    assert sorted(os.listdir(str(tmp_path))) == [".lock", "model-3.index", "run.json"]
+
+
+def test_a_process_dies_with_its_parent_when_asked_to(tmp_path):
+    child = (
+        "import os, time; from sspq.training.run_folder import die_with_parent;"
+        "die_with_parent(); print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, time;"
+        "subprocess.Popen([sys.executable, '-W', 'ignore', '-c', sys.argv[1]]); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, child],
+        stdout=subprocess.PIPE,
+        env=dict(os.environ, SSPQ_DIE_WITH_PARENT="1"),
+    )
+    assert int(process.stdout.readline()) != process.pid
+    process.kill()
+    process.wait()
+    # The grandchild holds the other end of the pipe: reading to its end proves that it is gone.
+    assert process.stdout.read() == b""

@@ -1,0 +1,90 @@
+"""Learning rates by epoch."""
+
+import argparse
+
+import pytest
+
+from sspq.training import cifar
+from sspq.training.schedule import stepwise_cosine
+
+
+def rates(schedule, epochs, base=0.1):
+    result, rate = {}, base
+    for epoch in range(1, epochs + 1):
+        rate = result[epoch] = schedule(epoch, rate)
+    return result
+
+
+def test_the_cosine_compounds_as_in_the_imagenet_recipe():
+    """Values worked out by hand for warm-up 5, step 10, 105 epochs, eta 1e-5."""
+    got = rates(stepwise_cosine(5, 10, 105, 1e-5), 105)
+    wanted = {9: 0.1, 10: 0.0994, 20: 0.0940, 30: 0.0802, 40: 0.0583, 50: 0.0337, 60: 0.0142}
+    for epoch, rate in wanted.items():
+        assert got[epoch] == pytest.approx(rate, rel=5e-3)
+    for epoch, rate in {70: 3.88e-3, 80: 5.7e-4, 90: 3.1e-5, 100: 1.9e-7, 101: 1e-5}.items():
+        assert got[epoch] == pytest.approx(rate, rel=2e-2)
+    assert got[105] == 1e-5
+
+
+def test_the_rate_changes_only_at_multiples_of_the_step_after_the_warm_up():
+    got = rates(stepwise_cosine(30, 30, 200, 1e-6), 200)
+    changes = [e for e in range(2, 201) if got[e] != got[e - 1]]
+    assert changes == [60, 90, 120, 150, 180]
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ((-1, 1, 10, 0.1), "wup_length"),
+        ((0, 0, 10, 0.1), "step_size"),
+        ((5, 1, 5, 0.1), "max_epoch"),
+        ((0, 1, 10, 0.0), "eta_min"),
+    ],
+)
+def test_impossible_schedules_are_refused_by_name(arguments, name):
+    with pytest.raises(ValueError, match="`%s`" % name):
+        stepwise_cosine(*arguments)
+
+
+def plan(name, *options):
+    step = cifar.Step(name, 8, 32, 1e-6, 200 if name == "S1" else 10, name == "S2")
+    return cifar.plan(step, cifar.parser(step, "").parse_args(list(options)))
+
+
+def test_paper_follows_its_arguments():
+    epochs, schedule = plan("S1", "--max_epoch", "90")
+    assert epochs == 90
+    assert rates(schedule, 90)[60] < 0.1
+
+
+def test_released_s1_is_200_epochs_at_a_constant_rate_whatever_it_is_told():
+    epochs, schedule = plan("S1", "--variant", "released", "--max_epoch", "90")
+    assert epochs == 200
+    assert set(rates(schedule, 200).values()) == {0.1}
+
+
+def test_released_s2_is_200_epochs_of_a_cosine_that_ends_at_max_epoch():
+    epochs, schedule = plan("S2", "--variant", "released", "--wup_length", "2", "--step_size", "1")
+    assert epochs == 200
+    got = rates(schedule, 200)
+    assert got[10] < 1e-3 and len({got[e] for e in range(12, 201)}) > 1
+
+
+def test_a_run_within_the_warm_up_keeps_its_rate():
+    epochs, schedule = plan("S2", "--wup_length", "30", "--max_epoch", "10")
+    assert epochs == 10
+    assert set(rates(schedule, 10).values()) == {0.1}
+
+
+def test_no_epochs_are_refused():
+    with pytest.raises(ValueError, match="`--max_epoch` must be at least 1, got 0"):
+        plan("S1", "--max_epoch", "0")
+
+
+def test_the_scripts_have_the_released_options():
+    step = cifar.Step("S1", 8, 32, 1e-6, 200, False)
+    options = {o for a in cifar.parser(step, "")._actions for o in a.option_strings}
+    released = "gpu load log eta_min max_epoch base_lr wup_length step_size"
+    added = "data variant bitw bita batch seed resume eval data-format"
+    assert {"--" + o for o in (released + " " + added).split()} <= options
+    assert isinstance(cifar.parser(step, ""), argparse.ArgumentParser)
