@@ -13,7 +13,7 @@
 #   --variant NAME   paper (default) or released
 #   --seed N         0 by default
 #   --gpu LIST       GPUs to use
-#   --float32        also train the float32 network, for comparison (part of the demo)
+#   --float32        also train the float32 network, for comparison
 #   --fresh          remove what an earlier run left in the log folder and start over
 #   --help           this text
 set -euo pipefail
@@ -44,11 +44,11 @@ done
 # All steps share these; both are then told apart by their own defaults and arguments below.
 shared=(--variant "$variant" --seed "$seed")
 if [ -n "$demo" ]; then
-  data=digits float32=1
+  data=digits
   log=${log:-$SSPQ_ROOT/train_log/demo}
-  shared+=(--batch 64 --shift-lr-mult 0.01 --shift-normalize --shift-no-decay)
-  s1=(--max_epoch 10 --wup_length 2 --step_size 1)
-  s2=(--max_epoch 4 --wup_length 0 --step_size 1 --base_lr 0.02)
+  shared+=(--batch 16 --shift-lr-mult 0.01 --shift-normalize --shift-no-decay)
+  s1=(--base_lr 0.05 --max_epoch 8 --wup_length 1 --step_size 3)
+  s2=(--base_lr 0.01 --max_epoch 4 --wup_length 0 --step_size 2)
 else
   [ -n "$data" ] || refuse "give the folder with CIFAR-100 by --data or \$CIFAR100_PATH, or run --demo"
   log=${log:-$SSPQ_ROOT/train_log/cifar100}

@@ -4,6 +4,32 @@
 tensorpack, and reading or checking a data set does not.
 """
 
-from sspq.data.dataset import DataError, Dataset, load
+from __future__ import annotations
+
+import os
+
+from sspq.data import cifar, digits
+from sspq.data.dataset import DataError, Dataset
 
 __all__ = ["DataError", "Dataset", "load"]
+
+
+def load(spec: str | os.PathLike[str], download: bool = False) -> Dataset:
+    """Loads the data set that ``spec`` names.
+
+    Args:
+        spec: ``"digits"`` for scikit-learn's digits, or where CIFAR-100 is: a directory that
+            holds ``cifar-100-python.tar.gz`` or the unpacked ``cifar-100-python``, that folder
+            itself, or the archive itself. A directory called digits is ``./digits``.
+        download: fetch CIFAR-100 into the directory if it is not there. Digits need no download.
+
+    Returns:
+        The data set, verified.
+
+    Raises:
+        DataError: there is no such data, it is damaged, or the download failed.
+    """
+    path = os.fspath(spec)
+    if not path:
+        raise DataError("--data is empty: expected `digits` or the directory of CIFAR-100")
+    return digits.load() if path == "digits" else cifar.load(path, download)

@@ -1,8 +1,7 @@
-"""What a data set is, and how a user names one."""
+"""What a data set is."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,30 +76,6 @@ class Dataset:
                 f"{self.name}: `{field}` must be in [0, {self.num_classes}), "
                 f"got {labels.min()} to {labels.max()}"
             )
-
-
-def load(spec: str | os.PathLike[str], download: bool = False) -> Dataset:
-    """Loads the data set that ``spec`` names.
-
-    Args:
-        spec: ``"digits"`` for scikit-learn's digits, or where CIFAR-100 is: a directory that
-            holds ``cifar-100-python.tar.gz`` or the unpacked ``cifar-100-python``, that folder
-            itself, or the archive itself. A directory called digits is ``./digits``.
-        download: fetch CIFAR-100 into the directory if it is not there. Digits need no download.
-
-    Returns:
-        The data set, verified.
-
-    Raises:
-        DataError: there is no such data, it is damaged, or the download failed.
-    """
-    # Here and not at the top, because both modules build the class above.
-    from sspq.data import cifar, digits
-
-    path = os.fspath(spec)
-    if not path:
-        raise DataError("--data is empty: expected `digits` or the directory of CIFAR-100")
-    return digits.load() if path == "digits" else cifar.load(path, download)
 
 
 def _dtype(value: Any) -> str:

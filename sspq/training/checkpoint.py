@@ -1,6 +1,8 @@
 """Finding, checking and loading checkpoints."""
 
+import glob
 import os
+import re
 from typing import Any, Dict, Iterable, List, Optional
 
 import numpy as np
@@ -29,18 +31,23 @@ def damage(prefix: str) -> Optional[str]:
     return None
 
 
-def _listed(folder: str) -> List[str]:
-    """Prefixes that the folder's state file names, the newest first."""
-    try:
-        state = tf.train.get_checkpoint_state(folder)
-    except (tf.errors.OpError, ValueError):
-        state = None
-    return list(reversed(state.all_model_checkpoint_paths)) if state else []
+def prefixes(folder: str) -> List[str]:
+    """Prefixes of all checkpoints in ``folder``, whole or not, the newest first.
+
+    From the files themselves: TensorFlow's state file forgets, after a restart, what was saved
+    before.
+    """
+    steps = {}
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        match = re.match(r"model-(\d+)\.index$", name)
+        if match:
+            steps[int(match.group(1))] = os.path.join(folder, name[: -len(".index")])
+    return [steps[step] for step in sorted(steps, reverse=True)]
 
 
 def last_complete(folder: str) -> Optional[str]:
     """The prefix of the newest checkpoint in ``folder`` that can be read whole, or None."""
-    return next((p for p in _listed(folder) if damage(p) is None), None)
+    return next((p for p in prefixes(folder) if damage(p) is None), None)
 
 
 def resolve(path: str) -> str:
@@ -65,6 +72,18 @@ def resolve(path: str) -> str:
     if wrong is not None:
         raise CheckpointError("`--load`: %s is not a complete checkpoint: %s" % (path, wrong))
     return prefix
+
+
+def remove_old(folder: str, keep: int) -> None:
+    """Removes all but the newest ``keep`` complete checkpoints; damaged ones go as well."""
+    for prefix in prefixes(folder):
+        if keep > 0 and damage(prefix) is None:
+            keep -= 1
+            continue
+        # The index goes first: without it the rest no longer counts as a checkpoint.
+        for path in [prefix + ".index"] + sorted(glob.glob(glob.escape(prefix) + ".data-*")):
+            if os.path.exists(path):
+                os.remove(path)
 
 
 def global_step(prefix: str) -> int:
@@ -129,6 +148,10 @@ class ExactRestore(SaverRestore):
                 "the checkpoint %s belongs to another graph: %s" % (self.path, wrong)
             )
         super(ExactRestore, self)._setup_graph()
+
+    def _get_restore_dict(self) -> Dict[str, Any]:
+        # The base class would warn of what is left out on purpose.
+        return {v.op.name: v for v in tf.global_variables() if v.op.name not in self._kept}
 
 
 def _training_only(stored: Any) -> set:

@@ -4,7 +4,9 @@ from typing import Any, Dict, List
 
 from tensorpack.graph_builder import ModelDesc
 from tensorpack.models import regularize_cost
-from tensorpack.tfutils.summary import add_moving_summary, add_param_summary
+from tensorpack.tfutils.gradproc import GradientProcessor
+from tensorpack.tfutils.optimizer import apply_grad_processors
+from tensorpack.tfutils.summary import add_moving_summary
 from tensorpack.tfutils.tower import get_current_tower_context
 
 from sspq.compat import has_gpu, tf
@@ -25,6 +27,24 @@ def resolve_data_format(data_format: str) -> str:
     if data_format == "auto":
         return "NCHW" if has_gpu() else "NHWC"
     return data_format
+
+
+class UpdateLast(GradientProcessor):
+    """Lets no variable change before all gradients and the cost are computed.
+
+    Otherwise an update may overtake an op that still reads the variable, and two runs of the same
+    seed differ.
+    """
+
+    def __init__(self, costs: List[Any]) -> None:
+        super(UpdateLast, self).__init__()
+        self._costs = costs
+
+    def _process(self, grads: Any) -> Any:
+        gradients, variables = zip(*grads)
+        graph = tf.get_default_graph()
+        costs = [c for c in self._costs if c.graph is graph]
+        return list(zip(tf.tuple(gradients, control_inputs=costs), variables))
 
 
 class CifarSSPQ34(ModelDesc):
@@ -79,6 +99,7 @@ class CifarSSPQ34(ModelDesc):
         self.shift_lr_mult = shift_lr_mult
         self.shift_normalize = shift_normalize
         self.shift_decay = shift_decay
+        self._costs: List[Any] = []  # of the training towers
 
     def inputs(self) -> List[Any]:
         return [
@@ -109,9 +130,14 @@ class CifarSSPQ34(ModelDesc):
         decayed = ".*" if self.shift_decay else "^(?!.*/SP$)"
         decay = regularize_cost(decayed, lambda v: tf.nn.l2_loss(v) * WEIGHT_DECAY)
         cost = tf.add(cross_entropy, decay, name="cost")
-        if get_current_tower_context().is_main_training_tower:
+        context = get_current_tower_context()
+        if context.is_training:
+            self._costs.append(cost)
+        if context.is_main_training_tower:
             add_moving_summary(cost, cross_entropy)
-            add_param_summary(("/SP$", ["histogram"]))
+            for v in tf.trainable_variables():
+                if v.op.name.endswith("/SP"):
+                    tf.summary.histogram(v.op.name, v)
             for v, quantized in tf.get_collection(QUANTIZED_WEIGHTS):
                 tf.summary.histogram(v.op.name + "/quantized", quantized)
         return cost
@@ -119,7 +145,8 @@ class CifarSSPQ34(ModelDesc):
     def optimizer(self) -> Any:
         lr = tf.get_variable("learning_rate", initializer=self.base_lr, trainable=False)
         tf.summary.scalar("learning_rate-summary", lr)
-        return tf.train.MomentumOptimizer(lr, MOMENTUM)
+        optimizer = tf.train.MomentumOptimizer(lr, MOMENTUM)
+        return apply_grad_processors(optimizer, [UpdateLast(self._costs)])
 
     def describe(self) -> Dict[str, Any]:
         """What tells this model from another, for reports and for refusing a foreign folder."""

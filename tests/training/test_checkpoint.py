@@ -9,7 +9,7 @@ from sspq.compat import tf
 from sspq.training import checkpoint
 
 
-def save(folder, step, shape=(3, 4), names=("a/W", "b/W"), keep=3):
+def save(folder, step, shape=(3, 4), names=("a/W", "b/W")):
     """Adds a checkpoint to ``folder`` the way a training run does; returns its prefix."""
     with tf.Graph().as_default(), tf.Session() as sess:
         for name in names:
@@ -17,9 +17,7 @@ def save(folder, step, shape=(3, 4), names=("a/W", "b/W"), keep=3):
         tf.get_variable("learning_rate", initializer=float(step))
         tf.train.get_or_create_global_step().initializer.run()
         sess.run(tf.global_variables_initializer())
-        saver = tf.train.Saver(max_to_keep=keep, save_relative_paths=True)
-        before = checkpoint._listed(folder)
-        saver.recover_last_checkpoints(list(reversed(before)))
+        saver = tf.train.Saver(save_relative_paths=True)
         tf.train.get_global_step().load(step, sess)
         return saver.save(sess, os.path.join(folder, "model"), step, write_meta_graph=False)
 
@@ -61,13 +59,21 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     assert checkpoint.last_complete(str(tmp_path)) is None
 
 
-def test_a_lost_file_or_a_broken_state_file_is_survived(tmp_path):
+def test_a_lost_file_and_a_broken_state_file_are_survived(tmp_path):
     folder = str(tmp_path)
     first, second = save(folder, 1), save(folder, 2)
     os.remove(second + ".data-00000-of-00001")
-    assert checkpoint.last_complete(folder) == first
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "mod')
-    assert checkpoint.last_complete(folder) is None
+    assert checkpoint.last_complete(folder) == first
+
+
+def test_only_the_newest_whole_checkpoints_are_kept(tmp_path):
+    folder = str(tmp_path)
+    saved = [save(folder, step) for step in (8, 9, 10, 11)]
+    truncate(saved[3] + ".data-00000-of-00001", 5)
+    checkpoint.remove_old(folder, 2)
+    assert checkpoint.prefixes(folder) == [saved[2], saved[1]]
+    assert not any(name.startswith(("model-8", "model-11")) for name in os.listdir(folder))
 
 
 def test_a_checkpoint_may_be_named_by_folder_prefix_or_file(tmp_path):

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from sspq.training import cifar
+from sspq.training import cifar_options as cifar
 from sspq.training.schedule import stepwise_cosine
 
 

@@ -1,0 +1,119 @@
+"""Kills the demo at random moments with SIGKILL and restarts it, until it has survived enough.
+
+    python tests/kill_demo.py [--kills 10] [--seed 0] [--log DIR] [--reference DIR]
+
+Every second kill hits the shell script alone, the others the script and all its children. At the
+end the chain must have finished, with whole checkpoints and one history row per epoch; with
+--reference, the log folder of an undisturbed demo, its weights and figures must be equal to the
+bit. Exit status 0 if so. Takes two to three times as long as the demo.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from sspq.compat import tf
+from sspq.training import checkpoint, history
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
+STEPS = ("s1", "s2")
+
+
+def start(log, out):
+    command = ["bash", os.path.join(ROOT, "SSQ_cifar100_TS.sh"), "--demo", "--log", log]
+    return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+
+
+def survive(log, kills, rng):
+    """Runs the chain with ``kills`` kills; returns its last exit status."""
+    with open(os.path.join(log, "output.txt"), "wb") as out:
+        for k in range(kills):
+            process = start(log, out)
+            delay = rng.uniform(1, 45)
+            try:
+                process.wait(delay)
+            except subprocess.TimeoutExpired:
+                pass
+            if process.returncode is not None:
+                print("kill %2d: came too late, the chain had ended" % (k + 1), flush=True)
+                return process.returncode
+            alone = k % 2 == 0
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            process.wait()
+            epochs = [len(history.read(os.path.join(log, step))) for step in STEPS]
+            print(
+                "kill %2d after %4.1f s, %s: S1 at epoch %d, S2 at epoch %d"
+                % (k + 1, delay, "script alone" if alone else "all", epochs[0], epochs[1]),
+                flush=True,
+            )
+        return start(log, out).wait()
+
+
+def figures(folder):
+    """What a finished step measured, without times."""
+    rows = history.read(folder)
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def weights(folder):
+    reader = tf.train.NewCheckpointReader(checkpoint.resolve(folder))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def problems(log, reference):
+    """What is wrong with the result, as lines of text."""
+    for step in STEPS:
+        folder = os.path.join(log, step)
+        with open(os.path.join(folder, "report.json")) as f:
+            report = json.load(f)
+        epochs = [int(row["epoch"]) for row in figures(folder)]
+        if epochs != list(range(1, report["max_epoch"] + 1)):
+            yield "%s: history has epochs %s" % (step, epochs)
+        for prefix in checkpoint.prefixes(folder):
+            if checkpoint.damage(prefix):
+                yield "%s: %s" % (step, checkpoint.damage(prefix))
+        if reference:
+            other = os.path.join(reference, step)
+            if figures(folder) != figures(other):
+                yield "%s: figures differ from the undisturbed run" % step
+            ours, theirs = weights(folder), weights(other)
+            different = [n for n in theirs if not np.array_equal(ours.get(n), theirs[n])]
+            if different or set(ours) != set(theirs):
+                yield "%s: %d variables differ" % (step, len(different))
+    for name in ("report.json", "curves.png"):
+        if not os.path.isfile(os.path.join(log, name)):
+            yield "%s is missing" % name
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--log", default=os.path.join(ROOT, "train_log", "killed"))
+    parser.add_argument("--reference")
+    args = parser.parse_args()
+    shutil.rmtree(args.log, ignore_errors=True)
+    os.makedirs(args.log)
+    begin = time.time()
+    status = survive(args.log, args.kills, random.Random(args.seed))
+    found = ["exit status %d, see output.txt" % status] if status else []
+    if not found:
+        found = list(problems(args.log, args.reference))
+    for line in found:
+        print("PROBLEM", line)
+    print("%s, %.0f s in all" % ("not valid" if found else "valid", time.time() - begin))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
