@@ -44,6 +44,11 @@ from sspq.training.schedule import LearningRate
 
 TEST_BATCH = 200
 KEEP = 3  # checkpoints of a run
+PRINTED = [
+    "learning_rate",
+    "train-cost",
+    "val-error-top1",
+]  # after every epoch; all is in the events
 
 
 def _session_creator() -> NewSessionCreator:
@@ -128,7 +133,7 @@ def _train(
             History(folder.path),
             ModelSaver(max_to_keep=KEEP, checkpoint_dir=folder.path),
         ],
-        monitors=[TFEventWriter(), ScalarPrinter()],
+        monitors=[TFEventWriter(), ScalarPrinter(whitelist=PRINTED)],
         steps_per_epoch=steps,
         max_epoch=epochs,
         starting_epoch=first,

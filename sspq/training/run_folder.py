@@ -10,6 +10,7 @@ import time
 from typing import Any, Dict, Optional
 
 from sspq.files import read_json, write_json
+from sspq.training.history import JSON_NAME
 
 SETTINGS = "run.json"
 REPORT = "report.json"
@@ -55,7 +56,7 @@ class RunFolder:
         self._lock = open(os.path.join(path, LOCK), "a+")
         self._acquire(wait)
         before = read_json(self.file(SETTINGS))
-        if before is None:
+        if before is None or not self._holds_results():
             write_json(self.file(SETTINGS), settings)
         elif not resume:
             raise RunFolderError(
@@ -89,6 +90,12 @@ class RunFolder:
                 shutil.rmtree(path, ignore_errors=True)
             elif ".tempstate" in name or name.endswith(".tmp"):
                 os.remove(path)
+
+    def _holds_results(self) -> bool:
+        """Whether there is anything to lose: a run that was refused at its start leaves nothing."""
+        return any(
+            name in (REPORT, JSON_NAME) or name.endswith(".index") for name in os.listdir(self.path)
+        )
 
     def _acquire(self, wait: float) -> None:
         deadline = time.time() + wait

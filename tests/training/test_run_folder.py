@@ -11,18 +11,31 @@ from sspq.training.run_folder import RunFolder, RunFolderError
 SETTINGS = {"seed": 0, "bits": {"weights": 8}}
 
 
-def test_a_folder_with_a_run_is_left_alone_without_resume(tmp_path):
-    folder = RunFolder(str(tmp_path / "new" / "run"), SETTINGS, resume=False)
+def begin(path):
+    """A folder with a run in it that has trained for an epoch."""
+    folder = RunFolder(str(path), SETTINGS, resume=False)
+    with open(folder.file("history.json"), "w") as f:
+        f.write("[]")
     folder._lock.close()
+    return folder
+
+
+def test_a_folder_with_a_run_is_left_alone_without_resume(tmp_path):
+    folder = begin(tmp_path / "new" / "run")
     with pytest.raises(RunFolderError, match="already holds a run; give --resume"):
         RunFolder(folder.path, SETTINGS, resume=False)
     RunFolder(folder.path, SETTINGS, resume=True)
 
 
 def test_a_run_with_other_settings_is_refused_with_the_difference(tmp_path):
-    RunFolder(str(tmp_path), SETTINGS, resume=False)._lock.close()
+    begin(tmp_path)
     with pytest.raises(RunFolderError, match="seed is 0 there and 1 now"):
         RunFolder(str(tmp_path), dict(SETTINGS, seed=1), resume=True)
+
+
+def test_a_run_that_was_refused_at_its_start_is_in_nobody_s_way(tmp_path):
+    RunFolder(str(tmp_path), SETTINGS, resume=False)._lock.close()
+    RunFolder(str(tmp_path), dict(SETTINGS, seed=1), resume=False)
 
 
 def test_a_second_writer_waits_and_then_gives_up(tmp_path):

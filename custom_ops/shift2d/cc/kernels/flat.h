@@ -144,33 +144,32 @@ class FlatPlane {
     return stuffed_.data();
   }
 
-  // Eight float64 lanes, always filled and added in the same order.
-  void Correlate(const T* __restrict g, const Tap<T>& ty, double* gsx, double* gsy) const {
-    constexpr int kLanes = 8;
-    double sum_x[kLanes] = {0}, sum_y[kLanes] = {0};
-    const T lo = ty.lo, hi = ty.hi, scale = ty.integer ? T(0.5) : T(1);
-    const T* __restrict d0 = slopes_.row(ty.offset);
-    const T* __restrict d1 = slopes_.row(ty.offset + 1);
-    const T* __restrict h0 = samples_.row(ty.integer ? ty.offset - 1 : ty.offset);
-    const T* __restrict h1 = samples_.row(ty.offset + 1);
-    auto add = [&](int64_t k, int64_t at, int lane) {
-      sum_x[lane] += static_cast<double>(g[k] * (lo * d0[at] + hi * d1[at]));
-      sum_y[lane] += static_cast<double>(g[k] * (scale * (h1[at] - h0[at])));
-    };
+  void Correlate(const T* gy, const Tap<T>& ty, double* gsx, double* gsy) const {
+    const ShiftGradientTerms<T> all{gy,
+                                    slopes_.row(ty.offset),
+                                    slopes_.row(ty.offset + 1),
+                                    samples_.row(ty.integer ? ty.offset - 1 : ty.offset),
+                                    samples_.row(ty.offset + 1),
+                                    ty.lo,
+                                    ty.hi,
+                                    ty.integer ? T(0.5) : T(1)};
+    LaneSums sums;
     if (strided_) {
-      for (size_t k = 0; k < taken_.size(); ++k) add(k, taken_[k], k % kLanes);
+      sums.Add(taken_.size(), Taken{all, taken_.data()});
     } else {
-      int64_t k = 0;
-      for (; k + kLanes <= size_; k += kLanes) {
-        for (int lane = 0; lane < kLanes; ++lane) add(k + lane, k + lane, lane);
-      }
-      for (int lane = 0; k < size_; ++k, ++lane) add(k, k, lane);
+      sums.Add(size_, all);
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      *gsx += sum_x[lane];
-      *gsy += sum_y[lane];
-    }
+    sums.AddTo(gsx, gsy);
   }
+
+  // The terms at the pixels that a stride takes.
+  struct Taken {
+    T X(int64_t k) const { return all.XAt(k, taken[k]); }
+    T Y(int64_t k) const { return all.YAt(k, taken[k]); }
+
+    const ShiftGradientTerms<T>& all;
+    const int32_t* __restrict taken;
+  };
 
   const FlatMasks<T>& masks_;
   const int64_t size_;

@@ -235,16 +235,21 @@ void DifferencePixel(const T* __restrict left, const T* __restrict middle,
   }
 }
 
+template <typename T>
+void SampleWindowRow(const T* row, const WindowAxis<T>& w, int64_t channels, const T* zeros,
+                     T* out) {
+  VisitRow(row, w, channels, zeros, [&](int64_t j, const T* left, const T* middle, const T* right) {
+    SamplePixel(left, middle, right, w, channels, out + j * channels);
+  });
+}
+
 // Rows [begin, end) of one output image.
 template <typename T>
 void SampleByWindow(const T* in, const WindowAxis<T>& wy, const WindowAxis<T>& wx, int64_t channels,
                     int64_t begin, int64_t end, const T* zeros, WindowRows<T>* rows, T* out) {
   const int64_t size = wx.out * channels;
   auto sample = [&](int64_t r, T* buffer) {
-    VisitRow(in + r * wx.in * channels, wx, channels, zeros,
-             [&](int64_t j, const T* left, const T* middle, const T* right) {
-               SamplePixel(left, middle, right, wx, channels, buffer + j * channels);
-             });
+    SampleWindowRow(in + r * wx.in * channels, wx, channels, zeros, buffer);
   };
   for (int64_t i = begin; i < end; ++i) {
     const int64_t r = wy.start + i * wy.stride;
@@ -268,10 +273,7 @@ void ShiftGradientByWindow(const T* x, const T* gy, const WindowAxis<T>& wy,
                            const T* zeros, WindowRows<T>* samples, WindowRows<T>* slopes,
                            double* __restrict sum_x, double* __restrict sum_y) {
   auto sample = [&](int64_t r, T* buffer) {
-    VisitRow(x + r * wx.in * channels, wx, channels, zeros,
-             [&](int64_t j, const T* left, const T* middle, const T* right) {
-               SamplePixel(left, middle, right, wx, channels, buffer + j * channels);
-             });
+    SampleWindowRow(x + r * wx.in * channels, wx, channels, zeros, buffer);
   };
   auto slope = [&](int64_t r, T* buffer) {
     VisitRow(x + r * wx.in * channels, wx, channels, zeros,

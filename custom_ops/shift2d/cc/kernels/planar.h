@@ -226,13 +226,68 @@ void BackwardPlane(const T* gy, const Geometry& g, const Tap<T>& ty, const Tap<T
   }
 }
 
-// Adds sum(gy * dy/dsx) and sum(gy * dy/dsy) of one plane. Eight float64 lanes, always filled and
-// added in the same order.
+// Two float64 sums over the same range, in eight lanes that are always filled and added up in the
+// same order, whatever instructions the compiler uses.
+class LaneSums {
+ public:
+  // Adds terms.X(k) and terms.Y(k) for k in [0, n).
+  template <typename Terms>
+  void Add(int64_t n, const Terms terms) {
+    double x[kLanes], y[kLanes];  // local, so that they stay in registers
+    std::copy(x_, x_ + kLanes, x);
+    std::copy(y_, y_ + kLanes, y);
+    int64_t k = 0;
+    for (; k + kLanes <= n; k += kLanes) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        x[lane] += static_cast<double>(terms.X(k + lane));
+        y[lane] += static_cast<double>(terms.Y(k + lane));
+      }
+    }
+    for (int lane = 0; k < n; ++k, ++lane) {
+      x[lane] += static_cast<double>(terms.X(k));
+      y[lane] += static_cast<double>(terms.Y(k));
+    }
+    std::copy(x, x + kLanes, x_);
+    std::copy(y, y + kLanes, y_);
+  }
+
+  void AddTo(double* x, double* y) const {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      *x += x_[lane];
+      *y += y_[lane];
+    }
+  }
+
+ private:
+  static constexpr int kLanes = 8;
+
+  double x_[kLanes] = {0};
+  double y_[kLanes] = {0};
+};
+
+// The terms of both sums for a run of pixels: gradient times the derivative to either shift.
+template <typename T>
+struct ShiftGradientTerms {
+  T X(int64_t k) const { return XAt(k, k); }
+  T Y(int64_t k) const { return YAt(k, k); }
+
+  // Output pixel k, sampled at pixel `at` of the rows.
+  T XAt(int64_t k, int64_t at) const { return gy[k] * (lo * d0[at] + hi * d1[at]); }
+  T YAt(int64_t k, int64_t at) const { return gy[k] * (scale * (h1[at] - h0[at])); }
+
+  const T* __restrict gy;
+  const T* __restrict d0;  // slopes along W of the two rows
+  const T* __restrict d1;
+  const T* __restrict h0;  // samples of the rows that the derivative along H compares
+  const T* __restrict h1;
+  T lo, hi, scale;
+};
+
+// Adds sum(gy * dy/dsx) and sum(gy * dy/dsy) of one plane.
 template <typename T>
 void ShiftGradientPlane(const T* x, const T* gy, const Geometry& g, const Tap<T>& ty,
                         const Tap<T>& tx, RowBuffers<T>* buffers, double* gsx, double* gsy) {
-  constexpr int kLanes = 8;
-  double sum_x[kLanes] = {0}, sum_y[kLanes] = {0};
+  LaneSums sums;
   const auto h = Sampling<T>::Forward(g.w, tx);
   const auto v = Sampling<T>::Forward(g.h, ty);
   const int64_t width = g.w.out;
@@ -244,28 +299,16 @@ void ShiftGradientPlane(const T* x, const T* gy, const Geometry& g, const Tap<T>
   const T scale_y = ty.integer ? T(0.5) : T(1);
   for (int64_t i = 0; i < g.h.out; ++i, gy += width) {
     const int64_t r = v.start + i * v.stride;
-    const T* __restrict g_row = gy;
-    const T* __restrict d0 = slopes.Get(r);
-    const T* __restrict d1 = slopes.Get(r + 1);
+    const T* d0 = slopes.Get(r);
+    const T* d1 = slopes.Get(r + 1);
     const T* h0 = samples.Get(ty.integer ? r - 1 : r);
     if (ty.integer) {  // rows r - 1 and r + 1 would share a slot
       h0 = std::copy(h0, h0 + width, buffers->scratch()) - width;
     }
-    const T* __restrict h1 = samples.Get(r + 1);
-    auto add = [&](int64_t j, int lane) {
-      sum_x[lane] += static_cast<double>(g_row[j] * (v.lo * d0[j] + v.hi * d1[j]));
-      sum_y[lane] += static_cast<double>(g_row[j] * (scale_y * (h1[j] - h0[j])));
-    };
-    int64_t j = 0;
-    for (; j + kLanes <= width; j += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) add(j + lane, lane);
-    }
-    for (int lane = 0; j < width; ++j, ++lane) add(j, lane);
+    const T* h1 = samples.Get(r + 1);
+    sums.Add(width, ShiftGradientTerms<T>{gy, d0, d1, h0, h1, v.lo, v.hi, scale_y});
   }
-  for (int lane = 0; lane < kLanes; ++lane) {
-    *gsx += sum_x[lane];
-    *gsy += sum_y[lane];
-  }
+  sums.AddTo(gsx, gsy);
 }
 
 }  // namespace sspq
