@@ -47,8 +47,8 @@ if [ -n "$demo" ]; then
   data=digits
   log=${log:-$SSPQ_ROOT/train_log/demo}
   shared+=(--batch 16 --shift-lr-mult 0.01 --shift-normalize --shift-no-decay)
-  s1=(--base_lr 0.05 --max_epoch 8 --wup_length 1 --step_size 3)
-  s2=(--base_lr 0.01 --max_epoch 6 --wup_length 0 --step_size 2)
+  s1=(--base_lr 0.05 --max_epoch 10 --wup_length 2 --step_size 3)
+  s2=(--base_lr 0.01 --max_epoch 5 --wup_length 0 --step_size 2)
 else
   [ -n "$data" ] || refuse "give the folder with CIFAR-100 by --data or \$CIFAR100_PATH, or run --demo"
   log=${log:-$SSPQ_ROOT/train_log/cifar100}

@@ -93,18 +93,27 @@ quietly() {
   fi
 }
 
+# Installs into "$1" what the other arguments say. Python compiles what it imports when it does:
+# compiling all of TensorFlow ahead takes longer than the installation itself.
+pip_install() {
+  local venv=$1
+  shift
+  quietly "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile "$@"
+}
+
 install_into() {
-  local venv=$1 python=$2 file
+  local venv=$1 python=$2
   shift 2
   rm -rf "$venv"
   say "Making $venv with $python"
   "$python" -m venv "$venv" || return
   say "Installing the pinned packages (about 200 MB, a minute or two) ..."
-  # The last versions for Python 3.7.
-  quietly "$venv/bin/python" -m pip install --disable-pip-version-check \
-    pip==24.0 setuptools==68.0.0 wheel==0.42.0 || return
-  quietly "$venv/bin/python" -m pip install --disable-pip-version-check \
-    $(for file in "$@"; do printf -- '-r %s ' "$file"; done) || return
+  # Before version 20 pip does not know the current kinds of wheels; 24.0 is the last for Python 3.7.
+  if ! "$venv/bin/python" -c 'import pip, sys; sys.exit(int(pip.__version__.split(".")[0]) < 20)'; then
+    pip_install "$venv" pip==24.0 setuptools==68.0.0 wheel==0.42.0 || return
+  fi
+  # shellcheck disable=SC2046  # one -r per file, and the files have no spaces in their names
+  (cd "$SSPQ_ROOT/requirements" && pip_install "$venv" $(printf -- '-r %s ' "${@##*/}")) || return
 }
 
 # setup_env [dev]: "dev" adds what the tests need.
@@ -132,7 +141,7 @@ setup_env() {
   if [ "${1:-}" = dev ] &&
     [ "$(cat "$venv/sspq-dev" 2>/dev/null)" != "$(environment_stamp "$requirements/dev.txt")" ]; then
     say "Installing what the tests need ..."
-    quietly "$PYTHON" -m pip install --disable-pip-version-check -r "$requirements/dev.txt" || return
+    pip_install "$venv" -r "$requirements/dev.txt" || return
     environment_stamp "$requirements/dev.txt" >"$venv/sspq-dev"
   fi
   # Compiles only what changed.
