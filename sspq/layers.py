@@ -96,6 +96,7 @@ def _shift2d_layer(
             "Shift2D: (n_shift, shift_size) must be (2, %d), 2 and the input's channels, "
             "got (%r, %r)" % (channels, n_shift, shift_size)
         )
+    padding = padding.upper() if isinstance(padding, str) else padding
     if padding not in PADDINGS:
         raise ValueError("Shift2D: `padding` must be one of %s, got %r" % (PADDINGS, padding))
     stride_h, stride_w = _pair("stride", stride)

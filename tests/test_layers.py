@@ -44,7 +44,7 @@ def test_shifts_start_uniform_within_0_707(sess):
 
 
 @pytest.mark.parametrize(
-    "padding, stride, size", [("SAME", 1, 7), ("SAME", 2, 4), ("AUTO", 1, 7), ("AUTO", 2, 5)]
+    "padding, stride, size", [("SAME", 1, 7), ("same", 2, 4), ("AUTO", 1, 7), ("AUTO", 2, 5)]
 )
 def test_padding_names_give_their_sizes(padding, stride, size):
     x = tf.placeholder(tf.float32, [None, 3, 7, 7])

@@ -5,7 +5,7 @@ from typing import Any, Callable
 from tensorpack.models import BatchNorm, Conv2D
 from tensorpack.utils.argtools import get_data_format
 
-from sspq.compat import tf
+from sspq.compat import has_gpu, tf
 from sspq.layers import Shift2D
 from sspq.quantizers.dorefa import Quantizer
 
@@ -14,8 +14,17 @@ Activation = Callable[[Any], Any]
 DATA_FORMATS = ("auto", "NCHW", "NHWC")
 
 
+def resolve_data_format(data_format: str) -> str:
+    """Turns "auto" into NCHW with a GPU, else NHWC: TensorFlow's CPU kernels know no other."""
+    if data_format not in DATA_FORMATS:
+        raise ValueError("`data_format` must be one of %s, got %r" % (DATA_FORMATS, data_format))
+    if data_format == "auto":
+        return "NCHW" if has_gpu() else "NHWC"
+    return data_format
+
+
 def clip_and_quantize(fa: Quantizer) -> Activation:
-    """ "activate": clip to [0, 1], then quantize."""
+    """The papers' "activate": clip to [0, 1], then quantize."""
     return lambda x: fa(tf.clip_by_value(x, 0.0, 1.0))
 
 

@@ -4,51 +4,24 @@ from typing import Any, Dict, List
 
 from tensorpack.graph_builder import ModelDesc
 from tensorpack.models import regularize_cost
-from tensorpack.tfutils.gradproc import GradientProcessor
 from tensorpack.tfutils.optimizer import apply_grad_processors
 from tensorpack.tfutils.summary import add_moving_summary
 from tensorpack.tfutils.tower import get_current_tower_context
 
-from sspq.compat import has_gpu, tf
-from sspq.graphs.blocks import DATA_FORMATS, clip_and_quantize
+from sspq.compat import tf
+from sspq.graphs.blocks import clip_and_quantize, resolve_data_format
 from sspq.graphs.cifar import sspq34
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
 from sspq.quantizers.dorefa import get_dorefa
 from sspq.quantizers.scope import weight_scope
+from sspq.training.updates import UpdateLast
 
 WEIGHT_DECAY = 1e-4
 MOMENTUM = 0.9
 
 
-def resolve_data_format(data_format: str) -> str:
-    """ "auto" becomes NCHW with a GPU and NHWC without: TensorFlow's CPU kernels know no other."""
-    if data_format not in DATA_FORMATS:
-        raise ValueError("`data_format` must be one of %s, got %r" % (DATA_FORMATS, data_format))
-    if data_format == "auto":
-        return "NCHW" if has_gpu() else "NHWC"
-    return data_format
-
-
-class UpdateLast(GradientProcessor):
-    """Lets no variable change before all gradients and the cost are computed.
-
-    Otherwise an update may overtake an op that still reads the variable, and two runs of the same
-    seed differ.
-    """
-
-    def __init__(self, costs: List[Any]) -> None:
-        super(UpdateLast, self).__init__()
-        self._costs = costs
-
-    def _process(self, grads: Any) -> Any:
-        gradients, variables = zip(*grads)
-        graph = tf.get_default_graph()
-        costs = [c for c in self._costs if c.graph is graph]
-        return list(zip(tf.tuple(gradients, control_inputs=costs), variables))
-
-
 class CifarSSPQ34(ModelDesc):
-    """SSPQ34 for 32x32 images, with DoReFa quantizers: 34 weighted layers, 162,244 parameters.
+    """SSPQ34 for 32x32 images, with DoReFa quantizers; 162,244 parameters for 100 classes.
 
     Step S1 is ``bitw=8, bita=32``, step S2 ``bitw=8, bita=8``, float32 ``bitw=32, bita=32``.
 
