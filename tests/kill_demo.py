@@ -25,6 +25,7 @@ from sspq.training import checkpoint, history
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 STEPS = ("s1", "s2")
+EPOCHS = 15  # of the demo, both steps
 
 
 def start(log, out):
@@ -32,26 +33,38 @@ def start(log, out):
     return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
 
+def epochs_done(log):
+    return [len(history.read(os.path.join(log, step))) for step in STEPS]
+
+
+def wait_for_moment(process, log, epoch, delay):
+    """Waits until ``epoch`` epochs are done in all, and then for ``delay`` seconds."""
+    while process.poll() is None and sum(epochs_done(log)) < epoch:
+        time.sleep(0.1)
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        pass
+
+
 def survive(log, kills, rng):
     """Runs the chain with ``kills`` kills; returns its last exit status."""
+    # Spread over the whole run; the delay reaches from within an epoch into the next, start-up,
+    # evaluation and saving included.
+    epochs = sorted(rng.randrange(EPOCHS) for _ in range(kills))
     with open(os.path.join(log, "output.txt"), "wb") as out:
-        for k in range(kills):
+        for k, epoch in enumerate(epochs):
             process = start(log, out)
-            delay = rng.uniform(1, 45)
-            try:
-                process.wait(delay)
-            except subprocess.TimeoutExpired:
-                pass
+            wait_for_moment(process, log, epoch, rng.uniform(0, 20))
             if process.returncode is not None:
                 print("kill %2d: came too late, the chain had ended" % (k + 1), flush=True)
                 return process.returncode
             alone = k % 2 == 0
             (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
             process.wait()
-            epochs = [len(history.read(os.path.join(log, step))) for step in STEPS]
             print(
-                "kill %2d after %4.1f s, %s: S1 at epoch %d, S2 at epoch %d"
-                % (k + 1, delay, "script alone" if alone else "all", epochs[0], epochs[1]),
+                "kill %2d, %s: S1 at epoch %d, S2 at epoch %d"
+                % ((k + 1, "script alone" if alone else "all") + tuple(epochs_done(log))),
                 flush=True,
             )
         return start(log, out).wait()
