@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -73,7 +74,6 @@ def test_the_root_report_holds_the_last_step_s_figures_and_every_step(tmp_path):
 
 
 def test_the_picture_shows_curves(tmp_path):
-    cv2 = pytest.importorskip("cv2")
     chain.report_chain(make(tmp_path))
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture.shape[0] > 300 and picture.shape[1] > 800
