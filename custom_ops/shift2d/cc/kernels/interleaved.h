@@ -20,7 +20,7 @@ namespace sspq {
 
 // Output k * phases + p of channel c reads, for each of `taps` taps, input k * step + offset with
 // `weight`. Sampling has two taps and one phase; the adjoint at stride s >= 2 has one tap and s
-// phases, of which all but two have weight zero.
+// phases, of which all but two read nothing.
 template <typename T>
 struct AxisTable {
   int64_t in = 0, out = 0, phases = 1, step = 1, channels = 0;
