@@ -3,12 +3,14 @@
 import glob
 import os
 import re
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Set
 
 import numpy as np
 from tensorpack.tfutils.sessinit import SaverRestore
 
 from sspq.compat import tf
+
+Shapes = Dict[str, List[int]]  # by name of the variable
 
 
 class CheckpointError(ValueError):
@@ -99,13 +101,12 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
 
 
-def mismatch(prefix: str, variables: Dict[str, List[int]]) -> Optional[str]:
-    """How the checkpoint differs from ``variables`` (name to shape), or None when it fits."""
-    stored = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+def mismatch(stored: Shapes, wanted: Shapes) -> Optional[str]:
+    """How the variables of a checkpoint differ from a graph's, or None when they fit."""
     problems = []
-    missing = set(variables) - set(stored)
-    unused = set(stored) - set(variables)
-    other = {n for n in set(variables) & set(stored) if list(stored[n]) != list(variables[n])}
+    missing = set(wanted) - set(stored)
+    unused = set(stored) - set(wanted)
+    other = {n for n in set(wanted) & set(stored) if list(stored[n]) != list(wanted[n])}
     if missing:
         problems.append("it lacks %d variables of the graph (%s)" % (len(missing), _some(missing)))
     if unused:
@@ -113,7 +114,7 @@ def mismatch(prefix: str, variables: Dict[str, List[int]]) -> Optional[str]:
             "%d of its variables are not in the graph (%s)" % (len(unused), _some(unused))
         )
     if other:
-        shapes = ["%s is %s, expected %s" % (n, stored[n], variables[n]) for n in other]
+        shapes = ["%s is %s, expected %s" % (n, stored[n], wanted[n]) for n in other]
         problems.append("shapes differ (%s)" % _some(shapes))
     return "; ".join(problems) or None
 
@@ -130,19 +131,17 @@ class ExactRestore(SaverRestore):
     def __init__(
         self, prefix: str, ignore: Iterable[str] = (), parameters_only: bool = False
     ) -> None:
-        super(ExactRestore, self).__init__(prefix, ignore=tuple(ignore))
+        super(ExactRestore, self).__init__(prefix)
         self._kept = set(ignore)
         self._parameters_only = parameters_only
 
     def _setup_graph(self) -> None:
-        wanted = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
         stored = tf.train.NewCheckpointReader(self.path).get_variable_to_shape_map()
-        extra = self._kept | (_training_only(stored) if self._parameters_only else set())
-        for name in extra & set(stored):
-            wanted.setdefault(name, stored[name])
-        for name in self._kept - set(stored):
-            wanted.pop(name, None)
-        wrong = mismatch(self.path, wanted)
+        left_out = self._kept | (_training_only(stored) if self._parameters_only else set())
+        wrong = mismatch(
+            {name: shape for name, shape in stored.items() if name not in left_out},
+            {name: v.shape.as_list() for name, v in self._get_restore_dict().items()},
+        )
         if wrong:
             raise CheckpointError(
                 "the checkpoint %s belongs to another graph: %s" % (self.path, wrong)
@@ -154,12 +153,11 @@ class ExactRestore(SaverRestore):
         return {v.op.name: v for v in tf.global_variables() if v.op.name not in self._kept}
 
 
-def _training_only(stored: Any) -> set:
+def _training_only(stored: Shapes) -> Set[str]:
     """Names that a training graph adds to the model's variables."""
-    names = set(stored)
     return {
         n
-        for n in names
+        for n in stored
         if n in ("global_step", "learning_rate")
         or n.endswith("/Momentum")
         or n.startswith("EMA/")

@@ -44,11 +44,8 @@ from sspq.training.schedule import LearningRate
 
 TEST_BATCH = 200
 KEEP = 3  # checkpoints of a run
-PRINTED = [
-    "learning_rate",
-    "train-cost",
-    "val-error-top1",
-]  # after every epoch; all is in the events
+# Shown after every epoch; the events hold everything.
+PRINTED = ["learning_rate", "train-cost", "val-error-top1"]
 
 
 def _session_creator() -> NewSessionCreator:
