@@ -180,6 +180,9 @@ class WindowRows {
  public:
   explicit WindowRows(int64_t size) : data_(3 * size, T(0)), zeros_(size, T(0)), size_(size) {}
 
+  // A row of zeros, which stands for a pixel outside too: it is at least as long as one.
+  const T* zeros() const { return zeros_.data(); }
+
   void NewImage() { held_[0] = held_[1] = held_[2] = -1; }
 
   template <typename Compute>
@@ -246,7 +249,8 @@ void SampleWindowRow(const T* row, const WindowAxis<T>& w, int64_t channels, con
 // Rows [begin, end) of one output image.
 template <typename T>
 void SampleByWindow(const T* in, const WindowAxis<T>& wy, const WindowAxis<T>& wx, int64_t channels,
-                    int64_t begin, int64_t end, const T* zeros, WindowRows<T>* rows, T* out) {
+                    int64_t begin, int64_t end, WindowRows<T>* rows, T* out) {
+  const T* zeros = rows->zeros();
   const int64_t size = wx.out * channels;
   auto sample = [&](int64_t r, T* buffer) {
     SampleWindowRow(in + r * wx.in * channels, wx, channels, zeros, buffer);
@@ -270,8 +274,9 @@ void SampleByWindow(const T* in, const WindowAxis<T>& wy, const WindowAxis<T>& w
 template <typename T>
 void ShiftGradientByWindow(const T* x, const T* gy, const WindowAxis<T>& wy,
                            const WindowAxis<T>& wx, int64_t channels, int64_t begin, int64_t end,
-                           const T* zeros, WindowRows<T>* samples, WindowRows<T>* slopes,
-                           double* __restrict sum_x, double* __restrict sum_y) {
+                           WindowRows<T>* samples, WindowRows<T>* slopes, double* __restrict sum_x,
+                           double* __restrict sum_y) {
+  const T* zeros = samples->zeros();
   auto sample = [&](int64_t r, T* buffer) {
     SampleWindowRow(x + r * wx.in * channels, wx, channels, zeros, buffer);
   };

@@ -45,7 +45,9 @@ class Shift2DCpu {
     if (g_.nchw) {
       ForwardPlanes(x, y, begin, end);
     } else {
-      SampleRows(x, ForwardRows(), begin, end, y);
+      const Rows rows = ForwardRows();
+      WindowRows<T> buffer(rows.buffer_size);
+      SampleRows(x, rows, begin, end, &buffer, y);
       ForgetPixels(y, begin * g_.w.out, end * g_.w.out);
     }
   }
@@ -172,6 +174,7 @@ class Shift2DCpu {
     std::vector<WindowAxis<T>> window;  // empty or {y, x}
     std::vector<AxisTable<T>> table;    // empty or {y, x}
     int64_t in_size, out_rows, out_width;
+    int64_t buffer_size = 0;  // of a sampled row, for the window
   };
 
   Rows ForwardRows() const {
@@ -181,6 +184,7 @@ class Shift2DCpu {
     rows.out_width = g_.w.out;
     if (window_) {
       rows.window = {WindowAxis<T>::Forward(g_.h, taps_y_), WindowAxis<T>::Forward(g_.w, taps_x_)};
+      rows.buffer_size = rows.out_width * g_.channels;
     } else {
       rows.table = {AxisTable<T>::Forward(g_.h, taps_y_), AxisTable<T>::Forward(g_.w, taps_x_)};
     }
@@ -194,6 +198,7 @@ class Shift2DCpu {
     rows.out_width = g_.w.in;
     if (window_ && g_.h.stride == 1 && g_.w.stride == 1) {
       rows.window = {WindowAxis<T>::Adjoint(g_.h, taps_y_), WindowAxis<T>::Adjoint(g_.w, taps_x_)};
+      rows.buffer_size = rows.out_width * g_.channels;
     } else {
       rows.table = {AxisTable<T>::Adjoint(g_.h, taps_y_), AxisTable<T>::Adjoint(g_.w, taps_x_)};
     }
@@ -201,9 +206,8 @@ class Shift2DCpu {
   }
 
   // Rows [begin, end), counted over all images.
-  void SampleRows(const T* in, const Rows& rows, int64_t begin, int64_t end, T* out) const {
-    WindowRows<T> buffer(rows.window.empty() ? 0 : rows.out_width * g_.channels);
-    const std::vector<T> zeros(g_.channels, T(0));
+  void SampleRows(const T* in, const Rows& rows, int64_t begin, int64_t end, WindowRows<T>* buffer,
+                  T* out) const {
     for (int64_t row = begin; row < end;) {
       const int64_t n = row / rows.out_rows, first = row % rows.out_rows;
       const int64_t last = std::min(rows.out_rows, first + end - row);
@@ -212,9 +216,8 @@ class Shift2DCpu {
       if (rows.window.empty()) {
         SampleByTable(image, rows.table[0], rows.table[1], first, last, to);
       } else {
-        buffer.NewImage();
-        SampleByWindow(image, rows.window[0], rows.window[1], g_.channels, first, last,
-                       zeros.data(), &buffer, to);
+        buffer->NewImage();
+        SampleByWindow(image, rows.window[0], rows.window[1], g_.channels, first, last, buffer, to);
       }
       row += last - first;
     }
@@ -227,11 +230,11 @@ class Shift2DCpu {
     const int64_t out = g_.h.out * g_.w.out * g_.channels;
     const Rows adjoint = AdjointRows();
     const bool by_window = window_ && !integer_;
+    WindowRows<T> buffer(adjoint.buffer_size);
     WindowRows<T> samples(by_window ? g_.w.out * g_.channels : 0);
     WindowRows<T> slopes(by_window ? g_.w.out * g_.channels : 0);
     const auto wy = WindowAxis<T>::Forward(g_.h, taps_y_);
     const auto wx = WindowAxis<T>::Forward(g_.w, taps_x_);
-    const std::vector<T> zeros(g_.channels, T(0));
     for (int64_t item = begin; item < end; ++item) {
       const int64_t group = item / slices_, band = item % slices_;
       double* sum_x = partial + 2 * item * g_.channels;
@@ -239,14 +242,14 @@ class Shift2DCpu {
       for (int64_t n = First(group); n < First(group + 1); ++n) {
         const int64_t top = n * g_.h.in + g_.h.in * band / slices_;
         const int64_t bottom = n * g_.h.in + g_.h.in * (band + 1) / slices_;
-        SampleRows(gy, adjoint, top, bottom, gx);
+        SampleRows(gy, adjoint, top, bottom, &buffer, gx);
         ForgetPixels(gx, top * g_.w.in, bottom * g_.w.in);
         const int64_t first = g_.h.out * band / slices_, last = g_.h.out * (band + 1) / slices_;
         if (by_window) {
           samples.NewImage();
           slopes.NewImage();
           ShiftGradientByWindow(x + n * in, gy + n * out, wy, wx, g_.channels, first, last,
-                                zeros.data(), &samples, &slopes, sum_x, sum_y);
+                                &samples, &slopes, sum_x, sum_y);
         } else {
           ShiftGradientByTap(x + n * in, gy + n * out, g_, taps_y_, taps_x_, first, last, sum_x,
                              sum_y);
