@@ -1,11 +1,18 @@
 // Sizes, attributes and taps of shift2d. Nothing here knows TensorFlow, so that the shape function,
-// the CPU kernels, a CUDA kernel and a plain C++ driver can all share it.
+// the CPU and CUDA kernels and a plain C++ driver all share it.
 #ifndef SSPQ_SHIFT2D_GEOMETRY_H_
 #define SSPQ_SHIFT2D_GEOMETRY_H_
 
-#include <algorithm>
-#include <cmath>
+#include <math.h>
+
 #include <cstdint>
+
+// Functions that a CUDA kernel calls as well.
+#ifdef __CUDACC__
+#define SSPQ_HD __host__ __device__
+#else
+#define SSPQ_HD
+#endif
 
 namespace sspq {
 
@@ -31,7 +38,7 @@ inline int64_t OutputSize(int64_t in, int64_t stride, int64_t pad) {
   return (in + 2 * pad + stride - 1) / stride;
 }
 
-inline int64_t FloorDiv(int64_t a, int64_t b) {  // b > 0
+SSPQ_HD inline int64_t FloorDiv(int64_t a, int64_t b) {  // b > 0
   return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
 
@@ -46,15 +53,18 @@ struct Tap {
   bool integer = false;  // the derivative is then the mean of the one-sided ones
 };
 
+SSPQ_HD inline float Floor(float x) { return ::floorf(x); }
+SSPQ_HD inline double Floor(double x) { return ::floor(x); }
+
 // Offsets are clamped to just outside everything the axis can reach, so that a shift of 1e30
 // reads zeros instead of overflowing an integer.
 template <typename T>
-inline Tap<T> MakeTap(T shift, const Axis& axis) {
+SSPQ_HD inline Tap<T> MakeTap(T shift, const Axis& axis) {
   Tap<T> tap;
-  tap.finite = std::isfinite(shift);
+  tap.finite = shift - shift == T(0);  // false for NaN and both infinities
   if (!tap.finite) return tap;
   const int64_t reach = axis.in + axis.out * axis.stride + axis.pad + 2;
-  const T floor = std::floor(shift);
+  const T floor = Floor(shift);
   tap.hi = shift - floor;
   tap.lo = T(1) - tap.hi;
   tap.integer = tap.hi == T(0);
