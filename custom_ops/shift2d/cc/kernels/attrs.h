@@ -2,6 +2,7 @@
 #ifndef SSPQ_SHIFT2D_ATTRS_H_
 #define SSPQ_SHIFT2D_ATTRS_H_
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <vector>

@@ -38,6 +38,15 @@ inline int64_t OutputSize(int64_t in, int64_t stride, int64_t pad) {
   return (in + 2 * pad + stride - 1) / stride;
 }
 
+inline Axis MakeAxis(int64_t in, int64_t stride, int64_t pad) {
+  Axis axis;
+  axis.in = in;
+  axis.out = OutputSize(in, stride, pad);
+  axis.stride = stride;
+  axis.pad = pad;
+  return axis;
+}
+
 SSPQ_HD inline int64_t FloorDiv(int64_t a, int64_t b) {  // b > 0
   return a >= 0 ? a / b : -((b - 1 - a) / b);
 }

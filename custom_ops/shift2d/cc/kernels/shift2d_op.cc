@@ -1,82 +1,27 @@
 // The TensorFlow side of the CPU kernels: checks run-time shapes, allocates, and runs the work
 // items on TensorFlow's own thread pool.
-#include "custom_ops/shift2d/cc/kernels/attrs.h"
 #include "custom_ops/shift2d/cc/kernels/shift2d_cpu.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/tensor.h"
-#include "tensorflow/core/framework/tensor_shape.h"
+#include "custom_ops/shift2d/cc/kernels/shift2d_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace sspq {
 namespace {
 
-using ::tensorflow::OpKernel;
-using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
-using ::tensorflow::Status;
 using ::tensorflow::Tensor;
-using ::tensorflow::TensorShape;
-
-namespace errors = ::tensorflow::errors;
 
 // Rough cycles per element, for TensorFlow's decision how finely to cut.
 constexpr int64_t kForwardCost = 4;
 constexpr int64_t kBackwardCost = 12;
 
-class Shift2DKernel : public OpKernel {
- public:
-  explicit Shift2DKernel(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    OP_REQUIRES_OK(ctx, attrs_.Read(ctx));
-  }
-
- protected:
-  Status ReadGeometry(const Tensor& x, const Tensor& shift, Geometry* g) const {
-    if (x.dims() != 4) {
-      return errors::InvalidArgument("shift2d: `x` must have 4 dimensions, ", attrs_.layout_name(),
-                                     ", got shape ", x.shape().DebugString());
-    }
-    const int64_t channels = x.dim_size(attrs_.c_axis());
-    if (shift.dims() != 2 || shift.dim_size(0) != 2 || shift.dim_size(1) != channels) {
-      return errors::InvalidArgument(
-          "shift2d: `shift` must have shape [2, C] with C the channels of `x`, ", channels,
-          " here; got shape ", shift.shape().DebugString(), " for `x` of shape ",
-          x.shape().DebugString(), " (", attrs_.layout_name(), ")");
-    }
-    g->nchw = attrs_.nchw;
-    g->batch = x.dim_size(0);
-    g->channels = channels;
-    g->h = MakeAxis(x.dim_size(attrs_.h_axis()), attrs_.stride_h, attrs_.pad_h);
-    g->w = MakeAxis(x.dim_size(attrs_.w_axis()), attrs_.stride_w, attrs_.pad_w);
-    return CheckIndexable(g->batch, g->channels, g->h.out, g->w.out);
-  }
-
-  TensorShape OutputShape(const Geometry& g) const {
-    return attrs_.nchw ? TensorShape({g.batch, g.channels, g.h.out, g.w.out})
-                       : TensorShape({g.batch, g.h.out, g.w.out, g.channels});
-  }
-
-  // Runs work(begin, end) over [0, items), `elements` touched in all.
-  template <typename Work>
-  static void Run(OpKernelContext* ctx, int64_t items, int64_t elements, int64_t cost,
-                  const Work& work) {
-    if (items == 0) return;
-    const auto& pool = *ctx->device()->tensorflow_cpu_worker_threads();
-    ::tensorflow::Shard(pool.num_threads, pool.workers, items,
-                        std::max<int64_t>(1, cost * elements / items), work);
-  }
-
-  Shift2DAttrs attrs_;
-
- private:
-  static Axis MakeAxis(int64_t in, int64_t stride, int64_t pad) {
-    Axis axis;
-    axis.in = in;
-    axis.out = OutputSize(in, stride, pad);
-    axis.stride = stride;
-    axis.pad = pad;
-    return axis;
-  }
-};
+// Runs work(begin, end) over [0, items), `elements` touched in all.
+template <typename Work>
+void Run(OpKernelContext* ctx, int64_t items, int64_t elements, int64_t cost, const Work& work) {
+  if (items == 0) return;
+  const auto& pool = *ctx->device()->tensorflow_cpu_worker_threads();
+  ::tensorflow::Shard(pool.num_threads, pool.workers, items,
+                      std::max<int64_t>(1, cost * elements / items), work);
+}
 
 template <typename T>
 class Shift2DForward : public Shift2DKernel {
@@ -110,10 +55,7 @@ class Shift2DBackward : public Shift2DKernel {
     const Tensor& gy = ctx->input(2);
     Geometry g;
     OP_REQUIRES_OK(ctx, ReadGeometry(x, shift, &g));
-    OP_REQUIRES(
-        ctx, gy.shape() == OutputShape(g),
-        errors::InvalidArgument("shift2d: `gy` must have the shape of the output, ",
-                                OutputShape(g).DebugString(), ", got ", gy.shape().DebugString()));
+    OP_REQUIRES_OK(ctx, CheckGradient(gy, g));
     Tensor *gx = nullptr, *gshift = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, x.shape(), &gx));
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, shift.shape(), &gshift));
