@@ -14,6 +14,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 from typing import Any, Dict, List
@@ -38,6 +39,13 @@ COMPILE_FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
 ]
+
+# Sources for one instruction set, by the ending of their names. The library picks among them at run
+# time, so that one build serves every x86-64 machine.
+INSTRUCTION_SETS = {
+    "_avx2.cc": ["-mavx2"],
+    "_avx512.cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
+}
 
 # Run by a fresh interpreter: pip hides the installed packages from a build, and the library must
 # fit the TensorFlow that will load it, not one fetched for the build.
@@ -108,6 +116,13 @@ def compiler() -> str:
     return done.stdout.splitlines()[0] if done.stdout else name
 
 
+def instruction_set(source: str) -> List[str]:
+    """The flags that `source` needs beside COMPILE_FLAGS."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return []
+    return [f for end, flags in INSTRUCTION_SETS.items() if source.endswith(end) for f in flags]
+
+
 def find(pattern: str) -> List[str]:
     paths = glob.glob(os.path.join(ROOT, pattern), recursive=True)
     return sorted(os.path.relpath(path, ROOT) for path in paths)
@@ -165,7 +180,8 @@ class BuildOps(build_ext):
         def compile_one(source: str) -> str:
             target = os.path.join(os.path.abspath(self.build_temp), source + ".o")
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            self.run_tool(cxx + flags + ["-c", os.path.join(ROOT, source), "-o", target])
+            extra = instruction_set(source)
+            self.run_tool(cxx + flags + extra + ["-c", os.path.join(ROOT, source), "-o", target])
             return target
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,316 +1,389 @@
-// shift2d on one NCHW plane. Rows are sampled along W into small buffers first and then blended
-// along H, so that with stride 1 every input row is interpolated once and used for two outputs.
+// shift2d on one NCHW plane, in strips of as many columns as a vector holds. A strip walks down the
+// rows with everything that depends on the channel or the column in registers: weights, the masks
+// that stand for the left and right borders, and, at stride 1, the sampled row above.
+//
+// The last strip overlaps the one before it. In planes narrower than a vector the lanes that are
+// left over spill into the row below, which is written next; the last row is cut.
 #ifndef SSPQ_SHIFT2D_PLANAR_H_
 #define SSPQ_SHIFT2D_PLANAR_H_
 
-#include <algorithm>
-#include <cstdint>
-#include <vector>
-
-#include "custom_ops/shift2d/cc/kernels/geometry.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/simd.h"
 
 namespace sspq {
+namespace SSPQ_CPU_VERSION {
 
-// out[j] = lo * in[start + j * stride] + hi * in[start + j * stride + 1], zero outside.
-// For j in [begin, end) both taps lie inside, so the inner loops test nothing.
+// All there is to know of one axis of one channel.
 template <typename T>
-struct Sampling {
-  Sampling(int64_t in, int64_t out, int64_t stride, int64_t start, T lo, T hi)
-      : in(in), out(out), stride(stride), start(start), lo(lo), hi(hi) {
-    begin = FirstAtLeast(0);
-    end = std::max(begin, FirstAtLeast(in - 1));
-  }
+struct AxisMap : AxisShape, AxisTap<T> {
+  SSPQ_INLINE AxisMap(const AxisShape& shape, const AxisTap<T>& tap)
+      : AxisShape(shape), AxisTap<T>(tap) {}
 
-  static Sampling Forward(const Axis& a, const Tap<T>& t) {
-    return Sampling(a.in, a.out, a.stride, t.offset - a.pad, t.lo, t.hi);
+  // Whether no output lies on the image, counting taps from `first` on.
+  SSPQ_INLINE bool OutOfReach(int first) const {
+    for (int t = first; t < 3; ++t) {
+      if (this->begin[t] < this->end[t]) return false;
+    }
+    return true;
   }
-
-  // The adjoint at stride 1: the same sampling with the shift and the two weights reversed.
-  static Sampling Adjoint(const Axis& a, const Tap<T>& t) {
-    return Sampling(a.out, a.in, 1, a.pad - t.offset - 1, t.hi, t.lo);
-  }
-
-  // The first output whose lower tap is at input pixel `q` or beyond, within [0, out].
-  int64_t FirstAtLeast(int64_t q) const {
-    return std::min(out, std::max<int64_t>(0, FloorDiv(q - start + stride - 1, stride)));
-  }
-
-  int64_t in, out, stride, start;
-  T lo, hi;
-  int64_t begin, end;
 };
 
-template <typename T>
-inline T At(const T* row, int64_t size, int64_t q) {
-  return q < 0 || q >= size ? T(0) : row[q];
+// ---- what one row gives to a strip -------------------------------------------------------------
+
+// Lanes of the strip from column `first` on that lie in [begin, end).
+template <typename T, int L>
+SSPQ_INLINE Mask<T, L> Columns(int64_t first, int64_t begin, int64_t end) {
+  typedef typename Lanes<T, L>::I I;
+  const Mask<T, L> column = Count<T, L>() + static_cast<I>(first);
+  return (column >= static_cast<I>(begin)) & (column < static_cast<I>(end));
 }
 
-template <typename T>
-void SampleRow(const T* __restrict in, const Sampling<T>& s, T* __restrict out) {
-  const T lo = s.lo, hi = s.hi;
-  auto edge = [&](int64_t first, int64_t last) {
-    for (int64_t j = first; j < last; ++j) {
-      const int64_t q = s.start + j * s.stride;
-      out[j] = lo * At(in, s.in, q) + hi * At(in, s.in, q + 1);
-    }
-  };
-  edge(0, s.begin);
-  const T* p = in + s.start;
-  if (s.stride == 1) {
-    for (int64_t j = s.begin; j < s.end; ++j) out[j] = lo * p[j] + hi * p[j + 1];
-  } else if (s.stride == 2) {
-    for (int64_t j = s.begin; j < s.end; ++j) out[j] = lo * p[2 * j] + hi * p[2 * j + 1];
-  } else {
-    for (int64_t j = s.begin; j < s.end; ++j) {
-      out[j] = lo * p[s.stride * j] + hi * p[s.stride * j + 1];
-    }
+// L values, S apart (any distance for S = 0), beginning at p, and the values after them.
+template <int S, typename T, int L>
+struct Pairs {
+  static SSPQ_INLINE void Read(const T* p, int64_t stride, Vec<T, L>* a, Vec<T, L>* b) {
+    for (int k = 0; k < L; ++k) (*a)[k] = p[k * stride];
+    for (int k = 0; k < L; ++k) (*b)[k] = p[k * stride + 1];
   }
-  edge(s.end, s.out);
-}
+};
 
-// The derivative of SampleRow to the shift. At an integer shift it is the central difference.
-template <typename T>
-void DifferenceRow(const T* __restrict in, const Sampling<T>& s, bool integer, T* __restrict out) {
-  const T scale = integer ? T(0.5) : T(1);
-  const int64_t back = integer ? 1 : 0;
-  auto edge = [&](int64_t first, int64_t last) {
-    for (int64_t j = first; j < last; ++j) {
-      const int64_t q = s.start + j * s.stride;
-      out[j] = scale * (At(in, s.in, q + 1) - At(in, s.in, q - back));
-    }
-  };
-  const int64_t begin = std::min(s.end, s.FirstAtLeast(back));
-  edge(0, begin);
-  const T* up = in + s.start + 1;
-  const T* down = in + s.start - back;
-  if (s.stride == 1) {
-    for (int64_t j = begin; j < s.end; ++j) out[j] = scale * (up[j] - down[j]);
-  } else if (s.stride == 2) {
-    for (int64_t j = begin; j < s.end; ++j) out[j] = scale * (up[2 * j] - down[2 * j]);
-  } else {
-    for (int64_t j = begin; j < s.end; ++j) {
-      out[j] = scale * (up[s.stride * j] - down[s.stride * j]);
-    }
+template <typename T, int L>
+struct Pairs<1, T, L> {
+  static SSPQ_INLINE void Read(const T* p, int64_t, Vec<T, L>* a, Vec<T, L>* b) {
+    *a = Load<T, L>(p);
+    *b = Load<T, L>(p + 1);
   }
-  edge(s.end, s.out);
-}
+};
 
-// The adjoint of SampleRow at a stride of 2 or more: no input pixel is read twice. Adding zero
-// turns -0 into 0, as the sums of two taps do elsewhere.
-template <typename T>
-void ExpandRow(const T* __restrict gy, const Sampling<T>& s, T* __restrict gx) {
-  std::fill(gx, gx + s.in, T(0));
-  auto edge = [&](int64_t first, int64_t last) {
-    for (int64_t j = first; j < last; ++j) {
-      const int64_t q = s.start + j * s.stride;
-      if (q >= 0 && q < s.in) gx[q] = s.lo * gy[j] + T(0);
-      if (q + 1 >= 0 && q + 1 < s.in) gx[q + 1] = s.hi * gy[j] + T(0);
-    }
-  };
-  edge(0, s.begin);
-  T* p = gx + s.start;
-  if (s.stride == 2) {
-    for (int64_t j = s.begin; j < s.end; ++j) {
-      p[2 * j] = s.lo * gy[j] + T(0);
-      p[2 * j + 1] = s.hi * gy[j] + T(0);
-    }
-  } else {
-    for (int64_t j = s.begin; j < s.end; ++j) {
-      p[s.stride * j] = s.lo * gy[j] + T(0);
-      p[s.stride * j + 1] = s.hi * gy[j] + T(0);
-    }
+template <typename T, int L>
+struct Pairs<2, T, L> {
+  static SSPQ_INLINE void Read(const T* p, int64_t, Vec<T, L>* a, Vec<T, L>* b) {
+    const Vec<T, L> low = Load<T, L>(p), high = Load<T, L>(p + L);
+    *a = Shuffle<T, L>(low, high, Count<T, L>() * 2);
+    *b = Shuffle<T, L>(low, high, Count<T, L>() * 2 + 1);
   }
-  edge(s.end, s.out);
-}
+};
 
-// Buffers for one thread: two rows of samples, two of differences, one to spare, one of zeros.
-template <typename T>
-class RowBuffers {
+// A row sampled along W.
+template <int S, typename T, int L>
+struct SampledRow {
+  typedef Vec<T, L> V;
+
+  SSPQ_INLINE SampledRow(const AxisMap<T>& h, int64_t strip)
+      : lo(Broadcast<T, L>(h.lo)),
+        hi(Broadcast<T, L>(h.hi)),
+        in_a(Columns<T, L>(strip, h.begin[1], h.end[1])),
+        in_b(Columns<T, L>(strip, h.begin[2], h.end[2])),
+        at(h.start + strip * h.stride),
+        stride(h.stride) {}
+
+  SSPQ_INLINE void Taps(const T* row, V* a, V* b) const {
+    Pairs<S, T, L>::Read(row + at, stride, a, b);
+    *a = Keep<T, L>(*a, in_a);
+    *b = Keep<T, L>(*b, in_b);
+  }
+  SSPQ_INLINE V operator()(const T* row) const {
+    V a, b;
+    Taps(row, &a, &b);
+    return lo * a + hi * b;
+  }
+
+  const V lo, hi;
+  const Mask<T, L> in_a, in_b;
+  const int64_t at, stride;
+};
+
+// A row of gradients spread along W at a stride of 2 or more: lane k takes the value whose lower or
+// upper tap it is, or zero.
+template <typename T, int L>
+struct ExpandedRow {
+  typedef Vec<T, L> V;
+  typedef Mask<T, L> M;
+  typedef typename Lanes<T, L>::I I;
+
+  SSPQ_INLINE ExpandedRow(const AxisMap<T>& h, int64_t strip) {
+    int64_t step = 0, phase = h.phase + strip;
+    if (h.stride == 2) {  // a division takes as long as several rows
+      step = phase >> 1;
+      phase &= 1;
+    } else {
+      step = phase / h.stride;
+      phase -= step * h.stride;
+    }
+    at = h.first + step;
+    const M n = Count<T, L>() + static_cast<I>(phase);
+    const I stride = static_cast<I>(h.stride < 1 << 30 ? h.stride : 1 << 30);
+    // n / stride: at most 1 above L, and by the reciprocal, exact for so small numbers, below.
+    index = h.stride > L ? (M)(n >= stride) & 1 : n * static_cast<I>(1023 / h.stride + 1) >> 10;
+    const M distance = n - index * stride;
+    const M lower = distance == 0, upper = distance == 1;
+    weight = Either<T, L>(lower, Broadcast<T, L>(h.lo), Broadcast<T, L>(h.hi));
+    const M from = index + static_cast<I>(at);
+    inside = (lower | upper) & (from >= 0) & (from < static_cast<I>(h.in));
+  }
+
+  SSPQ_INLINE V operator()(const T* row) const {
+    const V v = Load<T, L>(row + at);
+    return Keep<T, L>(Shuffle<T, L>(v, v, index), inside) * weight + T(0);
+  }
+
+  int64_t at;
+  M index, inside;
+  V weight;
+};
+
+// ---- what rows give to the output
+// ----------------------------------------------------------------
+
+template <typename T, int L>
+class RowWriter {
  public:
-  explicit RowBuffers(int64_t width) : width_(width), data_(6 * width, T(0)) {}
-  T* row(int i) { return data_.data() + i * width_; }
-  T* scratch() { return row(4); }
-  const T* zeros() { return row(5); }
+  // `strip` is a column; rows are written from top to bottom.
+  SSPQ_INLINE RowWriter(T* out, int64_t rows, int64_t width, int64_t strip)
+      : out_(out + strip), width_(width), last_(width < L ? out + (rows - 1) * width : nullptr) {}
+
+  SSPQ_INLINE void Seek(int64_t row) { out_ += row * width_; }
+  SSPQ_INLINE void Write(Vec<T, L> v) {
+    if (out_ == last_) {
+      for (int k = 0; k < width_; ++k) out_[k] = v[k];
+    } else {
+      Store<T, L>(out_, v);
+    }
+    out_ += width_;
+  }
 
  private:
+  T* out_;
   const int64_t width_;
-  std::vector<T> data_;
+  const T* const last_;  // has no row below to spill into
 };
 
-// Keeps the last even and the last odd row, so that a row needed twice is computed once.
-template <typename T, typename Compute>
-class RowPair {
- public:
-  RowPair(int64_t rows, T* even, T* odd, const T* zeros, Compute compute)
-      : rows_(rows), buffer_{even, odd}, zeros_(zeros), compute_(compute) {}
-
-  const T* Get(int64_t r) {
-    if (r < 0 || r >= rows_) return zeros_;
-    const int slot = r & 1;
-    if (held_[slot] != r) {
-      compute_(r, buffer_[slot]);
-      held_[slot] = r;
+// Output rows [begin, end) of a strip, each a blend of two rows.
+template <typename T, int L, typename Row>
+SSPQ_INLINE void BlendStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row& row, const T* in,
+                            int64_t begin, int64_t end, RowWriter<T, L> out) {
+  typedef Vec<T, L> V;
+  const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
+  const int64_t step = v.stride * h.in;
+  out.Seek(begin);
+  int64_t i = begin;
+  const T* p = in + (v.start + i * v.stride) * h.in;  // the upper of the two rows
+  const int64_t both = v.begin[1] < v.end[2] ? v.begin[1] : v.end[2];
+  // Rows whose upper one lies above the image, or both.
+  for (; i < end && i < both; ++i, p += step) {
+    const V below = i >= v.begin[2] ? row(p + h.in) : zero;
+    out.Write(lo * zero + hi * below);
+  }
+  const int64_t stop = end < v.end[2] ? end : v.end[2];
+  if (v.stride == 1) {
+    V above = i < stop ? row(p) : zero;
+    for (; i < stop; ++i, p += step) {
+      const V below = row(p + h.in);
+      out.Write(lo * above + hi * below);
+      above = below;
     }
-    return buffer_[slot];
+  } else {
+    for (; i < stop; ++i, p += step) out.Write(lo * row(p) + hi * row(p + h.in));
   }
-
- private:
-  const int64_t rows_;
-  T* const buffer_[2];
-  const T* const zeros_;
-  Compute compute_;
-  int64_t held_[2] = {-1, -1};
-};
-
-template <typename T, typename Compute>
-RowPair<T, Compute> MakeRowPair(int64_t rows, T* even, T* odd, const T* zeros, Compute compute) {
-  return RowPair<T, Compute>(rows, even, odd, zeros, compute);
-}
-
-template <typename T>
-void BlendRows(T lo, const T* __restrict a, T hi, const T* __restrict b, int64_t n,
-               T* __restrict out) {
-  for (int64_t j = 0; j < n; ++j) out[j] = lo * a[j] + hi * b[j];
-}
-
-// Blends rows v.start + i * v.stride and the next of `rows` into row i of `out`.
-template <typename T, typename Rows>
-void BlendPlane(Rows& rows, const Sampling<T>& v, int64_t width, T* out) {
-  for (int64_t i = 0; i < v.out; ++i, out += width) {
-    const int64_t r = v.start + i * v.stride;
-    const T* a = rows.Get(r);
-    BlendRows(v.lo, a, v.hi, rows.Get(r + 1), width, out);
+  // Those whose lower one lies below the image, or both.
+  for (; i < end; ++i, p += step) {
+    const V above = i >= v.begin[1] && i < v.end[1] ? row(p) : zero;
+    out.Write(lo * above + hi * zero);
   }
 }
 
-template <typename T>
-void ForwardPlane(const T* x, const Geometry& g, const Tap<T>& ty, const Tap<T>& tx,
-                  RowBuffers<T>* buffers, T* y) {
-  const auto h = Sampling<T>::Forward(g.w, tx);
-  auto rows = MakeRowPair<T>(g.h.in, buffers->row(0), buffers->row(1), buffers->zeros(),
-                             [&](int64_t r, T* out) { SampleRow(x + r * g.w.in, h, out); });
-  BlendPlane(rows, Sampling<T>::Forward(g.h, ty), g.w.out, y);
-}
-
-// Gradient to x by gather: every input row collects the output rows that read it.
-template <typename T>
-void BackwardPlane(const T* gy, const Geometry& g, const Tap<T>& ty, const Tap<T>& tx,
-                   RowBuffers<T>* buffers, T* gx) {
-  const auto forward = Sampling<T>::Forward(g.w, tx);
-  const auto adjoint = Sampling<T>::Adjoint(g.w, tx);
-  auto rows = MakeRowPair<T>(g.h.out, buffers->row(0), buffers->row(1), buffers->zeros(),
-                             [&](int64_t r, T* out) {
-                               const T* row = gy + r * g.w.out;
-                               if (g.w.stride == 1) {
-                                 SampleRow(row, adjoint, out);
-                               } else {
-                                 ExpandRow(row, forward, out);
-                               }
-                             });
-  const int64_t width = g.w.in;
-  if (g.h.stride == 1) {
-    BlendPlane(rows, Sampling<T>::Adjoint(g.h, ty), width, gx);
-    return;
-  }
-  for (int64_t a = 0; a < g.h.in; ++a, gx += width) {
-    const int64_t t = a + g.h.pad - ty.offset;
-    const int64_t i = FloorDiv(t, g.h.stride);
-    const int64_t phase = t - i * g.h.stride;
-    if (phase > 1 || i < 0 || i >= g.h.out) {
-      std::fill(gx, gx + width, T(0));
-      continue;
+// The same for the adjoint at a stride of 2 or more: every output row has at most one row to take.
+template <typename T, int L, typename Row>
+SSPQ_INLINE void ExpandStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row& row, const T* in,
+                             int64_t begin, int64_t end, RowWriter<T, L> out) {
+  typedef Vec<T, L> V;
+  const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
+  out.Seek(begin);
+  int64_t from = v.first + (v.phase + begin) / v.stride;
+  int64_t phase = (v.phase + begin) % v.stride;
+  V value = zero;
+  for (int64_t i = begin; i < end; ++i) {
+    if ((phase == 0 || i == begin) && phase <= 1) {
+      value = from >= 0 && from < v.in ? row(in + from * h.in) : zero;
     }
-    const T weight = phase == 0 ? ty.lo : ty.hi;
-    const T* row = rows.Get(i);
-    for (int64_t j = 0; j < width; ++j) gx[j] = weight * row[j] + T(0);
+    out.Write(phase == 0 ? lo * value + T(0) : phase == 1 ? hi * value + T(0) : zero);
+    if (++phase == v.stride) {
+      phase = 0;
+      ++from;
+    }
   }
 }
 
-// Two float64 sums over the same range, in eight lanes that are always filled and added up in the
-// same order, whatever instructions the compiler uses.
-class LaneSums {
- public:
-  // Adds terms.X(k) and terms.Y(k) for k in [0, n).
-  template <typename Terms>
-  void Add(int64_t n, const Terms terms) {
-    double x[kLanes], y[kLanes];  // local, so that they stay in registers
-    std::copy(x_, x_ + kLanes, x);
-    std::copy(y_, y_ + kLanes, y);
-    int64_t k = 0;
-    for (; k + kLanes <= n; k += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        x[lane] += static_cast<double>(terms.X(k + lane));
-        y[lane] += static_cast<double>(terms.Y(k + lane));
+// Rows at a time, so that what one strip reads and writes is still in the cache for the next one.
+template <typename T>
+SSPQ_INLINE int64_t BandRows(const AxisMap<T>& v, const AxisMap<T>& h) {
+  const int64_t bytes = (h.in * (v.expand ? 1 : v.stride) + h.out) * sizeof(T);
+  const int64_t rows = 24 * 1024 / bytes;
+  return rows < 8 ? 8 : rows;
+}
+
+template <typename T, int L, typename Row>
+SSPQ_INLINE void MapStrips(const AxisMap<T>& v, const AxisMap<T>& h, const T* in, T* out) {
+  const int64_t band = BandRows(v, h);
+  for (int64_t begin = 0; begin < v.out; begin += band) {
+    const int64_t end = begin + band < v.out ? begin + band : v.out;
+    for (int64_t strip = 0;;) {
+      const Row row(h, strip);
+      const RowWriter<T, L> writer(out, v.out, h.out, strip);
+      if (v.expand) {
+        ExpandStrip<T, L>(v, h, row, in, begin, end, writer);
+      } else {
+        BlendStrip<T, L>(v, h, row, in, begin, end, writer);
       }
-    }
-    for (int lane = 0; k < n; ++k, ++lane) {
-      x[lane] += static_cast<double>(terms.X(k));
-      y[lane] += static_cast<double>(terms.Y(k));
-    }
-    std::copy(x, x + kLanes, x_);
-    std::copy(y, y + kLanes, y_);
-  }
-
-  void AddTo(double* x, double* y) const {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      *x += x_[lane];
-      *y += y_[lane];
+      if (strip + L >= h.out) break;
+      strip = strip + 2 * L <= h.out ? strip + L : h.out - L;
     }
   }
-
- private:
-  static constexpr int kLanes = 8;
-
-  double x_[kLanes] = {0};
-  double y_[kLanes] = {0};
-};
-
-// The terms of both sums for a run of pixels: gradient times the derivative to either shift.
-template <typename T>
-struct ShiftGradientTerms {
-  T X(int64_t k) const { return XAt(k, k); }
-  T Y(int64_t k) const { return YAt(k, k); }
-
-  // Output pixel k, sampled at pixel `at` of the rows.
-  T XAt(int64_t k, int64_t at) const { return gy[k] * (lo * d0[at] + hi * d1[at]); }
-  T YAt(int64_t k, int64_t at) const { return gy[k] * (scale * (h1[at] - h0[at])); }
-
-  const T* __restrict gy;
-  const T* __restrict d0;  // slopes along W of the two rows
-  const T* __restrict d1;
-  const T* __restrict h0;  // samples of the rows that the derivative along H compares
-  const T* __restrict h1;
-  T lo, hi, scale;
-};
-
-// Adds sum(gy * dy/dsx) and sum(gy * dy/dsy) of one plane.
-template <typename T>
-void ShiftGradientPlane(const T* x, const T* gy, const Geometry& g, const Tap<T>& ty,
-                        const Tap<T>& tx, RowBuffers<T>* buffers, double* gsx, double* gsy) {
-  LaneSums sums;
-  const auto h = Sampling<T>::Forward(g.w, tx);
-  const auto v = Sampling<T>::Forward(g.h, ty);
-  const int64_t width = g.w.out;
-  auto samples = MakeRowPair<T>(g.h.in, buffers->row(0), buffers->row(1), buffers->zeros(),
-                                [&](int64_t r, T* out) { SampleRow(x + r * g.w.in, h, out); });
-  auto slopes =
-      MakeRowPair<T>(g.h.in, buffers->row(2), buffers->row(3), buffers->zeros(),
-                     [&](int64_t r, T* out) { DifferenceRow(x + r * g.w.in, h, tx.integer, out); });
-  const T scale_y = ty.integer ? T(0.5) : T(1);
-  for (int64_t i = 0; i < g.h.out; ++i, gy += width) {
-    const int64_t r = v.start + i * v.stride;
-    const T* d0 = slopes.Get(r);
-    const T* d1 = slopes.Get(r + 1);
-    const T* h0 = samples.Get(ty.integer ? r - 1 : r);
-    if (ty.integer) {  // rows r - 1 and r + 1 would share a slot
-      h0 = std::copy(h0, h0 + width, buffers->scratch()) - width;
-    }
-    const T* h1 = samples.Get(r + 1);
-    sums.Add(width, ShiftGradientTerms<T>{gy, d0, d1, h0, h1, v.lo, v.hi, scale_y});
-  }
-  sums.AddTo(gsx, gsy);
 }
 
+template <typename T, int L, typename Row>
+SSPQ_INLINE void MapEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<T>* taps_h,
+                         const T* in, T* out, int64_t count) {
+  const int64_t in_size = s.v.in * s.h.in, out_size = s.v.out * s.h.out;
+  for (int64_t p = 0; p < count; ++p, in += in_size, out += out_size) {
+    const AxisMap<T> v(s.v, taps_v[p]), h(s.h, taps_h[p]);
+    if (v.OutOfReach(1) || h.OutOfReach(1)) {
+      const T nothing = v.lo * h.lo * T(0);
+      for (int64_t k = 0; k < out_size; ++k) out[k] = nothing;
+    } else {
+      MapStrips<T, L, Row>(v, h, in, out);
+    }
+  }
+}
+
+// L is the narrowest width that a row fills or fits in, at most the widest there is.
+template <typename T, int L>
+void MapWithLanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* in,
+                  T* out, int64_t count) {
+  constexpr int kNarrower = Narrower<T>(L);
+  if (L > 1 && s.h.out <= kNarrower) return MapWithLanes<T, kNarrower>(s, v, h, in, out, count);
+  if (s.h.expand) return MapEach<T, L, ExpandedRow<T, L>>(s, v, h, in, out, count);
+  if (s.h.stride == 1) return MapEach<T, L, SampledRow<1, T, L>>(s, v, h, in, out, count);
+  if (s.h.stride == 2) return MapEach<T, L, SampledRow<2, T, L>>(s, v, h, in, out, count);
+  MapEach<T, L, SampledRow<0, T, L>>(s, v, h, in, out, count);
+}
+
+template <typename T>
+void MapPlanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* in, T* out,
+               int64_t count) {
+  MapWithLanes<T, MostLanes<T>()>(s, v, h, in, out, count);
+}
+
+// ---- the gradient to the shift
+// --------------------------------------------------------------------
+
+// Adds to `columns`, by column, the sums of output rows [begin, end) of a strip.
+template <int S, typename T, int L, bool kInteger>
+SSPQ_INLINE void CorrelateStrip(const AxisMap<T>& v, const AxisMap<T>& h, const T* x, const T* gy,
+                                int64_t strip, double* columns_x, double* columns_y) {
+  typedef Vec<T, L> V;
+  const SampledRow<S, T, L> row(h, strip);
+  const Mask<T, L> in_before = Columns<T, L>(strip, h.begin[0], h.end[0]);
+  const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
+  const V half_x = Broadcast<T, L>(h.integer ? T(0.5) : T(1));
+  const V half_y = Broadcast<T, L>(v.integer ? T(0.5) : T(1));
+  // The sample and the slope of input row r.
+  auto read = [&](int64_t r, V * sample, V * slope) __attribute__((always_inline)) {
+    if (r < 0 || r >= v.in) {
+      *sample = *slope = zero;
+      return;
+    }
+    const T* p = x + r * h.in;
+    V a, b;
+    row.Taps(p, &a, &b);
+    *sample = row.lo * a + row.hi * b;
+    if (kInteger && h.integer) {
+      V before, unused;
+      Pairs<S, T, L>::Read(p + row.at - 1, h.stride, &before, &unused);
+      *slope = half_x * (b - Keep<T, L>(before, in_before));
+    } else {
+      *slope = b - a;
+    }
+  };
+  Sums<T, L> sum_x = {}, sum_y = {};
+  V h0 = zero, d0 = zero, h1, d1, h_before = zero, unused;
+  const bool back = kInteger && v.integer;
+  if (v.stride == 1) {
+    if (back) read(v.start - 1, &h_before, &unused);
+    read(v.start, &h0, &d0);
+  }
+  const T* g_row = gy + strip;
+  for (int64_t i = 0; i < v.out; ++i, g_row += h.out) {
+    const int64_t r = v.start + i * v.stride;
+    if (v.stride != 1) {
+      if (back) read(r - 1, &h_before, &unused);
+      read(r, &h0, &d0);
+    }
+    read(r + 1, &h1, &d1);
+    const V g = Load<T, L>(g_row);
+    sum_x.Add(g * (lo * d0 + hi * d1));
+    sum_y.Add(g * (back ? half_y * (h1 - h_before) : h1 - h0));
+    h_before = h0;
+    h0 = h1;
+    d0 = d1;
+  }
+  sum_x.Store(columns_x + strip);
+  sum_y.Store(columns_y + strip);
+}
+
+template <int S, typename T, int L>
+SSPQ_INLINE void CorrelateEach(const PlaneShape& s, const AxisTap<T>* taps_v,
+                               const AxisTap<T>* taps_h, const T* x, const T* gy, int64_t count,
+                               double* columns, double* sum_x, double* sum_y) {
+  const int64_t in_size = s.v.in * s.h.in, out_size = s.v.out * s.h.out;
+  double* const columns_x = columns;
+  double* const columns_y = columns + ColumnSums(s.h.out) / 2;
+  for (int64_t p = 0; p < count; ++p, x += in_size, gy += out_size) {
+    const AxisMap<T> v(s.v, taps_v[p]), h(s.h, taps_h[p]);
+    if (v.OutOfReach(0) || h.OutOfReach(0)) continue;
+    for (int64_t strip = 0;;) {
+      if (v.integer || h.integer) {
+        CorrelateStrip<S, T, L, true>(v, h, x, gy, strip, columns_x, columns_y);
+      } else {
+        CorrelateStrip<S, T, L, false>(v, h, x, gy, strip, columns_x, columns_y);
+      }
+      if (strip + L >= h.out) break;
+      strip = strip + 2 * L <= h.out ? strip + L : h.out - L;
+    }
+    double total_x = 0, total_y = 0;
+    for (int64_t j = 0; j < h.out; ++j) {
+      total_x += columns_x[j];
+      total_y += columns_y[j];
+    }
+    sum_x[p] += total_x;
+    sum_y[p] += total_y;
+  }
+}
+
+template <typename T, int L>
+void CorrelateWithLanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* x,
+                        const T* gy, int64_t count, double* columns, double* sum_x, double* sum_y) {
+  constexpr int kNarrower = Narrower<T>(L);
+  if (L > 1 && s.h.out <= kNarrower) {
+    return CorrelateWithLanes<T, kNarrower>(s, v, h, x, gy, count, columns, sum_x, sum_y);
+  }
+  if (s.h.stride == 1) {
+    CorrelateEach<1, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
+  } else if (s.h.stride == 2) {
+    CorrelateEach<2, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
+  } else {
+    CorrelateEach<0, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
+  }
+}
+
+template <typename T>
+void ShiftGradientPlanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* x,
+                         const T* gy, int64_t count, double* columns, double* sum_x,
+                         double* sum_y) {
+  CorrelateWithLanes<T, MostLanes<T>()>(s, v, h, x, gy, count, columns, sum_x, sum_y);
+}
+
+}  // namespace SSPQ_CPU_VERSION
 }  // namespace sspq
 
 #endif  // SSPQ_SHIFT2D_PLANAR_H_

@@ -1,6 +1,7 @@
 // shift2d on the CPU for both layouts: splits the work into items that a thread pool may run in
 // any order. No two items write one value, and every sum has a fixed order, so the result does not
-// depend on the number of threads. Knows nothing of TensorFlow.
+// depend on the number of threads, nor on which version of the inner loops runs. Knows nothing of
+// TensorFlow.
 #ifndef SSPQ_SHIFT2D_CPU_H_
 #define SSPQ_SHIFT2D_CPU_H_
 
@@ -8,31 +9,75 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
-#include "custom_ops/shift2d/cc/kernels/flat.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_reference.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
-#include "custom_ops/shift2d/cc/kernels/interleaved.h"
-#include "custom_ops/shift2d/cc/kernels/planar.h"
 
 namespace sspq {
+
+inline const CpuKernels<float>& KernelsOf(const CpuVersion& v, float) { return v.of_float; }
+inline const CpuKernels<double>& KernelsOf(const CpuVersion& v, double) { return v.of_double; }
+
+// Planes of a tensor, with room around them for whole vectors: the first and the last few come from
+// a copy, all others lie between planes that may be read as well.
+template <typename T>
+class PaddedPlanes {
+ public:
+  PaddedPlanes(const T* data, int64_t size, int64_t count, int64_t slack)
+      : data_(data),
+        size_(size),
+        count_(count),
+        slack_(slack),
+        edge_((slack + size - 1) / std::max<int64_t>(1, size)) {}
+
+  // How many planes from p on can be had at once, at most `wanted`.
+  int64_t Run(int64_t p, int64_t wanted) const {
+    if (p < edge_ || p >= count_ - edge_) return 1;
+    return std::min(wanted, count_ - edge_ - p);
+  }
+
+  const T* Get(int64_t p) {
+    const T* plane = data_ + p * size_;
+    if (p >= edge_ && p < count_ - edge_) return plane;
+    copy_.resize(size_ + 2 * slack_);
+    std::copy(plane, plane + size_, copy_.begin() + slack_);
+    return copy_.data() + slack_;
+  }
+
+ private:
+  const T* const data_;
+  const int64_t size_, count_, slack_, edge_;
+  std::vector<T> copy_;
+};
 
 template <typename T>
 class Shift2DCpu {
  public:
-  // `shift` is [2, channels]: along W, then along H.
-  Shift2DCpu(const Geometry& g, const T* shift) : g_(g) {
-    for (int64_t c = 0; c < g.channels; ++c) {
-      taps_x_.push_back(MakeTap(shift[c], g.w));
-      taps_y_.push_back(MakeTap(shift[g.channels + c], g.h));
-      const Tap<T>&tx = taps_x_.back(), &ty = taps_y_.back();
-      if (!tx.finite || !ty.finite) lost_.push_back(c);
-      window_ = window_ && InWindow(tx) && InWindow(ty);
-      integer_ = integer_ || tx.integer || ty.integer;
-    }
-    flat_ = g.nchw && FlatPlane<T>::Fits(g);
-    if (flat_) masks_ = FlatMasks<T>(g.w.in, g.h.in, taps_x_);
+  // `shift` is [2, channels]: along W, then along H. `backward`: whether gradients will be asked
+  // for.
+  Shift2DCpu(const Geometry& g, const T* shift, const CpuVersion& version, bool backward)
+      : g_(g),
+        taps_(g, shift),
+        kernels_(KernelsOf(version, T())),
+        reference_(&version == &kReferenceVersion) {
     SplitBackward();
+    if (reference_) return;
+    if (g.nchw) {
+      planes_.reset(new PlanePlan<T>(PlanePlan<T>::Forward(g, taps_)));
+      if (backward) plane_gradients_.reset(new PlanePlan<T>(PlanePlan<T>::Adjoint(g, taps_)));
+      return;
+    }
+    pixels_.reset(new PixelPlan<T>(g, taps_, kernels_.lanes, false));
+    if (!backward) return;
+    if (g.h.stride == 1 && g.w.stride == 1) {
+      pixel_gradients_.reset(new PixelPlan<T>(g, taps_, kernels_.lanes, true));
+    } else {
+      expanded_gradients_.reset(new ExpandPlan<T>(g, taps_, kernels_.lanes));
+    }
   }
 
   // ---- forward
@@ -42,13 +87,24 @@ class Shift2DCpu {
   }
 
   void Forward(const T* x, T* y, int64_t begin, int64_t end) const {
-    if (g_.nchw) {
-      ForwardPlanes(x, y, begin, end);
+    if (reference_ && g_.nchw) {
+      for (int64_t p = begin; p < end; ++p) {
+        ReferenceForward(g_, taps_, x, p / g_.channels, p % g_.channels, 0, g_.h.out, y);
+      }
+    } else if (g_.nchw) {
+      PaddedPlanes<T> from = Planes(x, g_.h.in * g_.w.in, PlaneSlack(planes_->shape.h));
+      MapPlanes(*planes_, begin, end, &from, y);
     } else {
-      const Rows rows = ForwardRows();
-      WindowRows<T> buffer(rows.buffer_size);
-      SampleRows(x, rows, begin, end, &buffer, y);
-      ForgetPixels(y, begin * g_.w.out, end * g_.w.out);
+      std::vector<T> above(g_.w.out * g_.channels);
+      const int64_t band = BandRows(g_.w.out);
+      for (int64_t row = begin; row < end;) {
+        const int64_t n = row / g_.h.out, first = row % g_.h.out;
+        const int64_t last = std::min(g_.h.out, first + end - row);
+        for (int64_t i = first; i < last; i += band) {
+          SampleRows(x, n, i == first, i, std::min(last, i + band), above.data(), y);
+        }
+        row += last - first;
+      }
     }
   }
 
@@ -62,10 +118,16 @@ class Shift2DCpu {
 
   // `partial` starts as zeros.
   void Backward(const T* x, const T* gy, T* gx, double* partial, int64_t begin, int64_t end) const {
-    if (g_.nchw) {
-      BackwardPlanes(x, gy, gx, partial, begin, end);
-    } else {
-      BackwardBands(x, gy, gx, partial, begin, end);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t group = item / slices_, slice = item % slices_;
+      const int64_t first = g_.batch * group / groups_, last = g_.batch * (group + 1) / groups_;
+      double* sum_x = partial + 2 * (g_.nchw ? group : item) * g_.channels;
+      double* sum_y = sum_x + g_.channels;
+      if (g_.nchw) {
+        BackwardPlanes(x, gy, gx, sum_x, sum_y, first, last, slice);
+      } else {
+        BackwardBands(x, gy, gx, sum_x, sum_y, first, last, slice);
+      }
     }
   }
 
@@ -87,12 +149,16 @@ class Shift2DCpu {
       gshift[c] = static_cast<T>(sum_x);
       gshift[g_.channels + c] = static_cast<T>(sum_y);
     }
-    for (int64_t c : lost_) gshift[c] = gshift[g_.channels + c] = Nan();
+    for (int64_t c : taps_.lost) {
+      gshift[c] = gshift[g_.channels + c] = std::numeric_limits<T>::quiet_NaN();
+    }
   }
 
  private:
   // Enough for the threads of a large machine to share.
   static int64_t MostItems() { return 32; }
+  // What a thread works on at a time, so that both gradients find it in the cache.
+  static int64_t BandBytes() { return 64 * 1024; }
 
   int64_t sets() const { return g_.nchw ? groups_ : groups_ * slices_; }
 
@@ -106,165 +172,138 @@ class Shift2DCpu {
     slices_ = std::max<int64_t>(1, slices_);
   }
 
-  static T Nan() { return std::numeric_limits<T>::quiet_NaN(); }
-  static bool InWindow(const Tap<T>& t) { return t.offset == -1 || t.offset == 0; }
-
-  bool Lost(int64_t c) const { return !taps_x_[c].finite || !taps_y_[c].finite; }
-
-  // Sets the channels without a finite shift to NaN in pixels [begin, end) of an NHWC tensor.
-  void ForgetPixels(T* data, int64_t begin, int64_t end) const {
-    if (lost_.empty()) return;
-    for (int64_t p = begin; p < end; ++p) {
-      for (int64_t c : lost_) data[p * g_.channels + c] = Nan();
-    }
+  int64_t BandRows(int64_t width) const {
+    const int64_t bytes = width * g_.channels * static_cast<int64_t>(sizeof(T));
+    return std::max<int64_t>(1, BandBytes() / std::max<int64_t>(1, bytes));
   }
 
-  void ForwardPlanes(const T* x, T* y, int64_t begin, int64_t end) const {
-    const int64_t in = g_.h.in * g_.w.in, out = g_.h.out * g_.w.out;
-    RowBuffers<T> buffers(g_.w.out);
-    FlatPlane<T> flat(g_, masks_, flat_);
-    for (int64_t p = begin; p < end; ++p) {
+  // ---- NCHW
+
+  PaddedPlanes<T> Planes(const T* data, int64_t size, int64_t slack) const {
+    return PaddedPlanes<T>(data, size, g_.batch * g_.channels, slack);
+  }
+
+  // Planes [begin, end), counted over all images.
+  void MapPlanes(const PlanePlan<T>& plan, int64_t begin, int64_t end, PaddedPlanes<T>* from,
+                 T* to) const {
+    const int64_t size = plan.shape.v.out * plan.shape.h.out;
+    for (int64_t p = begin; p < end;) {
       const int64_t c = p % g_.channels;
-      const T* from = x + p * in;
-      T* to = y + p * out;
-      if (Lost(c)) {
-        std::fill(to, to + out, Nan());
-      } else if (flat_) {
-        flat.Forward(from, taps_y_[c], taps_x_[c], to);
-      } else {
-        ForwardPlane(from, g_, taps_y_[c], taps_x_[c], &buffers, to);
-      }
+      const int64_t count = from->Run(p, std::min(end - p, g_.channels - c));
+      kernels_.map_planes(plan.shape, &plan.v[c], &plan.h[c], from->Get(p), to + p * size, count);
+      p += count;
     }
   }
 
-  void BackwardPlanes(const T* x, const T* gy, T* gx, double* partial, int64_t begin,
-                      int64_t end) const {
+  // Channels of slice `slice` of images [first, last).
+  void BackwardPlanes(const T* x, const T* gy, T* gx, double* sum_x, double* sum_y, int64_t first,
+                      int64_t last, int64_t slice) const {
+    const int64_t begin = g_.channels * slice / slices_, end = g_.channels * (slice + 1) / slices_;
+    if (reference_) {
+      for (int64_t n = first; n < last; ++n) {
+        for (int64_t c = begin; c < end; ++c) {
+          ReferenceInputGradient(g_, taps_, gy, n, c, 0, g_.h.in, gx);
+          ReferenceShiftGradient(g_, taps_, x, gy, n, c, 0, g_.h.out, &sum_x[c], &sum_y[c]);
+        }
+      }
+      return;
+    }
     const int64_t in = g_.h.in * g_.w.in, out = g_.h.out * g_.w.out;
-    RowBuffers<T> wide(g_.w.in), narrow(g_.w.out);
-    FlatPlane<T> flat(g_, masks_, flat_);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t group = item / slices_, slice = item % slices_;
-      double* sum_x = partial + 2 * group * g_.channels;
-      double* sum_y = sum_x + g_.channels;
-      const int64_t first = g_.channels * slice / slices_;
-      const int64_t last = g_.channels * (slice + 1) / slices_;
-      for (int64_t n = First(group); n < First(group + 1); ++n) {
-        for (int64_t c = first; c < last; ++c) {
-          const int64_t p = n * g_.channels + c;
-          const Tap<T>&ty = taps_y_[c], &tx = taps_x_[c];
-          const T *xp = x + p * in, *gyp = gy + p * out;
-          T* gxp = gx + p * in;
-          if (Lost(c)) {
-            std::fill(gxp, gxp + in, Nan());
-          } else if (flat_) {
-            flat.Backward(xp, gyp, ty, tx, gxp, &sum_x[c], &sum_y[c]);
-          } else {
-            BackwardPlane(gyp, g_, ty, tx, &wide, gxp);
-            ShiftGradientPlane(xp, gyp, g_, ty, tx, &narrow, &sum_x[c], &sum_y[c]);
-          }
-        }
+    const int64_t slack =
+        std::max(PlaneSlack(plane_gradients_->shape.h), PlaneSlack(planes_->shape.h));
+    PaddedPlanes<T> values = Planes(x, in, slack), gradients = Planes(gy, out, slack);
+    std::vector<double> columns(ColumnSums(g_.w.out));
+    const int64_t plane_bytes = std::max<int64_t>(1, in * sizeof(T));
+    const int64_t together = std::max<int64_t>(1, BandBytes() / 4 / plane_bytes);
+    for (int64_t n = first; n < last; ++n) {
+      for (int64_t c = begin; c < end;) {
+        const int64_t p = n * g_.channels + c;
+        const int64_t count =
+            std::min(values.Run(p, together), gradients.Run(p, std::min(together, end - c)));
+        MapPlanes(*plane_gradients_, p, p + count, &gradients, gx);
+        kernels_.shift_gradient_planes(planes_->shape, &planes_->v[c], &planes_->h[c],
+                                       values.Get(p), gradients.Get(p), count, columns.data(),
+                                       &sum_x[c], &sum_y[c]);
+        c += count;
       }
     }
   }
 
-  int64_t First(int64_t group) const { return g_.batch * group / groups_; }
+  // ---- NHWC
 
-  // One sampling of NHWC rows: either by window or by tables.
-  struct Rows {
-    std::vector<WindowAxis<T>> window;  // empty or {y, x}
-    std::vector<AxisTable<T>> table;    // empty or {y, x}
-    int64_t in_size, out_rows, out_width;
-    int64_t buffer_size = 0;  // of a sampled row, for the window
-  };
+  // Rows [begin, end) of the output of image n.
+  void SampleRows(const T* x, int64_t n, bool start, int64_t begin, int64_t end, T* above,
+                  T* y) const {
+    if (reference_) {
+      for (int64_t c = 0; c < g_.channels; ++c) {
+        ReferenceForward(g_, taps_, x, n, c, begin, end, y);
+      }
+      return;
+    }
+    kernels_.sample_rows(pixels_->map(), x + n * InSize(), start, begin, end, above,
+                         y + n * OutSize());
+  }
 
-  Rows ForwardRows() const {
-    Rows rows;
-    rows.in_size = g_.h.in * g_.w.in * g_.channels;
-    rows.out_rows = g_.h.out;
-    rows.out_width = g_.w.out;
-    if (window_) {
-      rows.window = {WindowAxis<T>::Forward(g_.h, taps_y_), WindowAxis<T>::Forward(g_.w, taps_x_)};
-      rows.buffer_size = rows.out_width * g_.channels;
+  // Rows of band `slice` of images [first, last).
+  void BackwardBands(const T* x, const T* gy, T* gx, double* sum_x, double* sum_y, int64_t first,
+                     int64_t last, int64_t slice) const {
+    const int64_t in_begin = g_.h.in * slice / slices_, in_end = g_.h.in * (slice + 1) / slices_;
+    const int64_t out_begin = g_.h.out * slice / slices_;
+    const int64_t out_end = g_.h.out * (slice + 1) / slices_;
+    const int64_t band = BandRows(g_.w.in);
+    const int64_t bands = std::max<int64_t>(1, (in_end - in_begin + band - 1) / band);
+    std::vector<T> above_x(g_.w.in * g_.channels), above_shift(3 * g_.w.out * g_.channels);
+    for (int64_t n = first; n < last; ++n) {
+      for (int64_t k = 0; k < bands; ++k) {
+        auto cut = [&](int64_t from, int64_t to, int64_t at) {
+          return from + (to - from) * at / bands;
+        };
+        InputGradientRows(gy, n, k == 0, cut(in_begin, in_end, k), cut(in_begin, in_end, k + 1),
+                          above_x.data(), gx);
+        ShiftGradientRows(x, gy, n, k == 0, cut(out_begin, out_end, k),
+                          cut(out_begin, out_end, k + 1), above_shift.data(), sum_x, sum_y);
+      }
+    }
+  }
+
+  void InputGradientRows(const T* gy, int64_t n, bool start, int64_t begin, int64_t end, T* above,
+                         T* gx) const {
+    if (reference_) {
+      for (int64_t c = 0; c < g_.channels; ++c) {
+        ReferenceInputGradient(g_, taps_, gy, n, c, begin, end, gx);
+      }
+    } else if (pixel_gradients_) {
+      kernels_.sample_rows(pixel_gradients_->map(), gy + n * OutSize(), start, begin, end, above,
+                           gx + n * InSize());
     } else {
-      rows.table = {AxisTable<T>::Forward(g_.h, taps_y_), AxisTable<T>::Forward(g_.w, taps_x_)};
+      kernels_.expand_rows(expanded_gradients_->map(), gy + n * OutSize(), begin, end,
+                           gx + n * InSize());
     }
-    return rows;
   }
 
-  Rows AdjointRows() const {
-    Rows rows;
-    rows.in_size = g_.h.out * g_.w.out * g_.channels;
-    rows.out_rows = g_.h.in;
-    rows.out_width = g_.w.in;
-    if (window_ && g_.h.stride == 1 && g_.w.stride == 1) {
-      rows.window = {WindowAxis<T>::Adjoint(g_.h, taps_y_), WindowAxis<T>::Adjoint(g_.w, taps_x_)};
-      rows.buffer_size = rows.out_width * g_.channels;
-    } else {
-      rows.table = {AxisTable<T>::Adjoint(g_.h, taps_y_), AxisTable<T>::Adjoint(g_.w, taps_x_)};
-    }
-    return rows;
-  }
-
-  // Rows [begin, end), counted over all images.
-  void SampleRows(const T* in, const Rows& rows, int64_t begin, int64_t end, WindowRows<T>* buffer,
-                  T* out) const {
-    for (int64_t row = begin; row < end;) {
-      const int64_t n = row / rows.out_rows, first = row % rows.out_rows;
-      const int64_t last = std::min(rows.out_rows, first + end - row);
-      const T* image = in + n * rows.in_size;
-      T* to = out + n * rows.out_rows * rows.out_width * g_.channels;
-      if (rows.window.empty()) {
-        SampleByTable(image, rows.table[0], rows.table[1], first, last, to);
-      } else {
-        buffer->NewImage();
-        SampleByWindow(image, rows.window[0], rows.window[1], g_.channels, first, last, buffer, to);
+  void ShiftGradientRows(const T* x, const T* gy, int64_t n, bool start, int64_t begin, int64_t end,
+                         T* above, double* sum_x, double* sum_y) const {
+    if (reference_) {
+      for (int64_t c = 0; c < g_.channels; ++c) {
+        ReferenceShiftGradient(g_, taps_, x, gy, n, c, begin, end, &sum_x[c], &sum_y[c]);
       }
-      row += last - first;
+      return;
     }
+    kernels_.shift_gradient_rows(pixels_->map(), x + n * InSize(), gy + n * OutSize(), start, begin,
+                                 end, above, sum_x, sum_y);
   }
 
-  // Item = one band of rows of one group of images.
-  void BackwardBands(const T* x, const T* gy, T* gx, double* partial, int64_t begin,
-                     int64_t end) const {
-    const int64_t in = g_.h.in * g_.w.in * g_.channels;
-    const int64_t out = g_.h.out * g_.w.out * g_.channels;
-    const Rows adjoint = AdjointRows();
-    const bool by_window = window_ && !integer_;
-    WindowRows<T> buffer(adjoint.buffer_size);
-    WindowRows<T> samples(by_window ? g_.w.out * g_.channels : 0);
-    WindowRows<T> slopes(by_window ? g_.w.out * g_.channels : 0);
-    const auto wy = WindowAxis<T>::Forward(g_.h, taps_y_);
-    const auto wx = WindowAxis<T>::Forward(g_.w, taps_x_);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t group = item / slices_, band = item % slices_;
-      double* sum_x = partial + 2 * item * g_.channels;
-      double* sum_y = sum_x + g_.channels;
-      for (int64_t n = First(group); n < First(group + 1); ++n) {
-        const int64_t top = n * g_.h.in + g_.h.in * band / slices_;
-        const int64_t bottom = n * g_.h.in + g_.h.in * (band + 1) / slices_;
-        SampleRows(gy, adjoint, top, bottom, &buffer, gx);
-        ForgetPixels(gx, top * g_.w.in, bottom * g_.w.in);
-        const int64_t first = g_.h.out * band / slices_, last = g_.h.out * (band + 1) / slices_;
-        if (by_window) {
-          samples.NewImage();
-          slopes.NewImage();
-          ShiftGradientByWindow(x + n * in, gy + n * out, wy, wx, g_.channels, first, last,
-                                &samples, &slopes, sum_x, sum_y);
-        } else {
-          ShiftGradientByTap(x + n * in, gy + n * out, g_, taps_y_, taps_x_, first, last, sum_x,
-                             sum_y);
-        }
-      }
-    }
-  }
+  int64_t InSize() const { return g_.h.in * g_.w.in * g_.channels; }
+  int64_t OutSize() const { return g_.h.out * g_.w.out * g_.channels; }
 
   const Geometry g_;
-  std::vector<Tap<T>> taps_x_, taps_y_;
-  std::vector<int64_t> lost_;  // channels whose shift is not finite
-  bool window_ = true;         // all offsets are -1 or 0
-  bool integer_ = false;       // some shift is an exact integer
-  bool flat_ = false;          // NCHW planes small enough for flat.h
-  FlatMasks<T> masks_;
+  const ChannelTaps<T> taps_;
+  const CpuKernels<T>& kernels_;
+  const bool reference_;
+  // NCHW; then NHWC, whose gradient to x is a sampling at stride 1 only.
+  std::unique_ptr<PlanePlan<T>> planes_, plane_gradients_;
+  std::unique_ptr<PixelPlan<T>> pixels_, pixel_gradients_;
+  std::unique_ptr<ExpandPlan<T>> expanded_gradients_;
   int64_t slices_ = 1, groups_ = 1;
 };
 

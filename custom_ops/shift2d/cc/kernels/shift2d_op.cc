@@ -1,5 +1,10 @@
 // The TensorFlow side of the CPU kernels: checks run-time shapes, allocates, and runs the work
 // items on TensorFlow's own thread pool.
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
 #include "custom_ops/shift2d/cc/kernels/shift2d_cpu.h"
 #include "custom_ops/shift2d/cc/kernels/shift2d_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
@@ -7,6 +12,7 @@
 namespace sspq {
 namespace {
 
+using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
 
@@ -23,10 +29,23 @@ void Run(OpKernelContext* ctx, int64_t items, int64_t elements, int64_t cost, co
                       std::max<int64_t>(1, cost * elements / items), work);
 }
 
-template <typename T>
-class Shift2DForward : public Shift2DKernel {
+class Shift2DCpuKernel : public Shift2DKernel {
  public:
-  using Shift2DKernel::Shift2DKernel;
+  explicit Shift2DCpuKernel(OpKernelConstruction* ctx) : Shift2DKernel(ctx) {
+    std::string problem;
+    version_ = FindCpuVersion(std::getenv("SSPQ_CPU"), &problem);
+    OP_REQUIRES(ctx, version_ != nullptr,
+                ::tensorflow::errors::InvalidArgument("shift2d: ", problem));
+  }
+
+ protected:
+  const CpuVersion* version_;
+};
+
+template <typename T>
+class Shift2DForward : public Shift2DCpuKernel {
+ public:
+  using Shift2DCpuKernel::Shift2DCpuKernel;
 
   void Compute(OpKernelContext* ctx) override {
     const Tensor& x = ctx->input(0);
@@ -36,7 +55,7 @@ class Shift2DForward : public Shift2DKernel {
     Tensor* y = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, OutputShape(g), &y));
     if (y->NumElements() == 0) return;
-    const Shift2DCpu<T> kernel(g, shift.flat<T>().data());
+    const Shift2DCpu<T> kernel(g, shift.flat<T>().data(), *version_, false);
     const T* from = x.flat<T>().data();
     T* to = y->flat<T>().data();
     Run(ctx, kernel.forward_items(), y->NumElements(), kForwardCost,
@@ -45,9 +64,9 @@ class Shift2DForward : public Shift2DKernel {
 };
 
 template <typename T>
-class Shift2DBackward : public Shift2DKernel {
+class Shift2DBackward : public Shift2DCpuKernel {
  public:
-  using Shift2DKernel::Shift2DKernel;
+  using Shift2DCpuKernel::Shift2DCpuKernel;
 
   void Compute(OpKernelContext* ctx) override {
     const Tensor& x = ctx->input(0);
@@ -59,7 +78,7 @@ class Shift2DBackward : public Shift2DKernel {
     Tensor *gx = nullptr, *gshift = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, x.shape(), &gx));
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, shift.shape(), &gshift));
-    const Shift2DCpu<T> kernel(g, shift.flat<T>().data());
+    const Shift2DCpu<T> kernel(g, shift.flat<T>().data(), *version_, true);
     std::vector<double> partial(kernel.partial_size(), 0.0);
     const T* x_data = x.flat<T>().data();
     const T* gy_data = gy.flat<T>().data();

@@ -1,0 +1,50 @@
+// Which versions of the CPU kernels this machine runs, and which one is used.
+#include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
+
+namespace sspq {
+
+namespace baseline {
+extern const CpuVersion kVersion;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const CpuVersion kVersion;
+}
+namespace avx512 {
+extern const CpuVersion kVersion;
+}
+#endif
+
+const CpuVersion kReferenceVersion = {"reference", {}, {}};
+
+const std::vector<const CpuVersion*>& RunnableCpuVersions() {
+  static const std::vector<const CpuVersion*> versions = [] {
+    std::vector<const CpuVersion*> found;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      found.push_back(&avx512::kVersion);
+    }
+    if (__builtin_cpu_supports("avx2")) found.push_back(&avx2::kVersion);
+#endif
+    found.push_back(&baseline::kVersion);
+    found.push_back(&kReferenceVersion);
+    return found;
+  }();
+  return versions;
+}
+
+const CpuVersion* FindCpuVersion(const char* name, std::string* problem) {
+  const auto& versions = RunnableCpuVersions();
+  if (name == nullptr || *name == 0) return versions.front();
+  std::string names;
+  for (const CpuVersion* version : versions) {
+    if (version->name == std::string(name)) return version;
+    names += (names.empty() ? "" : ", ") + std::string(version->name);
+  }
+  *problem = "SSPQ_CPU=" + std::string(name) + ": expected one of " + names +
+             ", which this machine can run, or nothing for the first of them";
+  return nullptr;
+}
+
+}  // namespace sspq

@@ -1,0 +1,25 @@
+// The choice among the versions of the CPU kernels, at run time.
+#ifndef SSPQ_SHIFT2D_CPU_DISPATCH_H_
+#define SSPQ_SHIFT2D_CPU_DISPATCH_H_
+
+#include <string>
+#include <vector>
+
+#include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+
+namespace sspq {
+
+// Element by element, by element.h: slow, and what the others are tested against. Its table is
+// empty: Shift2DCpu runs it itself.
+extern const CpuVersion kReferenceVersion;
+
+// What this machine runs, the fastest first.
+const std::vector<const CpuVersion*>& RunnableCpuVersions();
+
+// The version of that name, or the fastest where `name` is null or empty. Returns null and
+// describes the problem if there is none.
+const CpuVersion* FindCpuVersion(const char* name, std::string* problem);
+
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_CPU_DISPATCH_H_

@@ -1,0 +1,96 @@
+// shift2d on the CPU, element by element, in the same order as the vectorised versions.
+#ifndef SSPQ_SHIFT2D_CPU_REFERENCE_H_
+#define SSPQ_SHIFT2D_CPU_REFERENCE_H_
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
+#include "custom_ops/shift2d/cc/kernels/element.h"
+#include "custom_ops/shift2d/cc/kernels/geometry.h"
+
+namespace sspq {
+
+// One channel of one image.
+template <typename T>
+struct ChannelView {
+  ChannelView(T* images, const Geometry& g, int64_t height, int64_t width, int64_t n, int64_t c)
+      : height(height),
+        width(width),
+        step(g.nchw ? 1 : g.channels),
+        from(images + (g.nchw ? (n * g.channels + c) * height * width
+                              : n * height * width * g.channels + c)) {}
+
+  T& At(int64_t r, int64_t q) const { return from[(r * width + q) * step]; }
+  // What the functions of element.h read: zero outside.
+  typename std::remove_const<T>::type operator()(int64_t r, int64_t q) const {
+    return r < 0 || r >= height || q < 0 || q >= width ? T(0) : At(r, q);
+  }
+
+  int64_t height, width, step;
+  T* from;
+};
+
+// Rows [begin, end) of the output.
+template <typename T>
+void ReferenceForward(const Geometry& g, const ChannelTaps<T>& taps, const T* x, int64_t n,
+                      int64_t c, int64_t begin, int64_t end, T* y) {
+  const ChannelView<const T> from(x, g, g.h.in, g.w.in, n, c);
+  const ChannelView<T> to(y, g, g.h.out, g.w.out, n, c);
+  for (int64_t i = begin; i < end; ++i) {
+    for (int64_t j = 0; j < g.w.out; ++j) {
+      to.At(i, j) = taps.IsLost(c) ? std::numeric_limits<T>::quiet_NaN()
+                                   : OutputElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
+    }
+  }
+}
+
+// Rows [begin, end) of the gradient to x.
+template <typename T>
+void ReferenceInputGradient(const Geometry& g, const ChannelTaps<T>& taps, const T* gy, int64_t n,
+                            int64_t c, int64_t begin, int64_t end, T* gx) {
+  const ChannelView<const T> from(gy, g, g.h.out, g.w.out, n, c);
+  const ChannelView<T> to(gx, g, g.h.in, g.w.in, n, c);
+  for (int64_t a = begin; a < end; ++a) {
+    for (int64_t b = 0; b < g.w.in; ++b) {
+      to.At(a, b) = taps.IsLost(c)
+                        ? std::numeric_limits<T>::quiet_NaN()
+                        : InputGradientElement(g.h, g.w, taps.y[c], taps.x[c], a, b, from);
+    }
+  }
+}
+
+// Adds the sums over output rows [begin, end): column by column for NCHW, pixel by pixel for NHWC.
+template <typename T>
+void ReferenceShiftGradient(const Geometry& g, const ChannelTaps<T>& taps, const T* x, const T* gy,
+                            int64_t n, int64_t c, int64_t begin, int64_t end, double* sum_x,
+                            double* sum_y) {
+  const ChannelView<const T> from(x, g, g.h.in, g.w.in, n, c);
+  const ChannelView<const T> gradient(gy, g, g.h.out, g.w.out, n, c);
+  auto add = [&](int64_t i, int64_t j, double* to_x, double* to_y) {
+    const auto d = DerivativeElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
+    *to_x += static_cast<double>(gradient(i, j) * d.x);
+    *to_y += static_cast<double>(gradient(i, j) * d.y);
+  };
+  if (taps.IsLost(c)) return;
+  if (!g.nchw) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < g.w.out; ++j) add(i, j, sum_x, sum_y);
+    }
+    return;
+  }
+  double total_x = 0, total_y = 0;
+  for (int64_t j = 0; j < g.w.out; ++j) {
+    double column_x = 0, column_y = 0;
+    for (int64_t i = begin; i < end; ++i) add(i, j, &column_x, &column_y);
+    total_x += column_x;
+    total_y += column_y;
+  }
+  *sum_x += total_x;
+  *sum_y += total_y;
+}
+
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_CPU_REFERENCE_H_

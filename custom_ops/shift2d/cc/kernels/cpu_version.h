@@ -1,0 +1,33 @@
+// Fills in one version's table. Included by one file per instruction set, with SSPQ_CPU_VERSION
+// set.
+#ifndef SSPQ_SHIFT2D_CPU_VERSION_H_
+#define SSPQ_SHIFT2D_CPU_VERSION_H_
+
+#include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved.h"
+#include "custom_ops/shift2d/cc/kernels/planar.h"
+
+namespace sspq {
+namespace SSPQ_CPU_VERSION {
+
+template <typename T>
+constexpr CpuKernels<T> Kernels() {
+  return {
+      {MostLanes<T>(), Narrower<T>(MostLanes<T>()), Narrower<T>(Narrower<T>(MostLanes<T>())), 1},
+      MapPlanes<T>,
+      ShiftGradientPlanes<T>,
+      SampleRows<T>,
+      ExpandRows<T>,
+      ShiftGradientRows<T>};
+}
+
+#define SSPQ_STRING_(s) #s
+#define SSPQ_STRING(s) SSPQ_STRING_(s)
+
+extern const CpuVersion kVersion;
+const CpuVersion kVersion = {SSPQ_STRING(SSPQ_CPU_VERSION), Kernels<float>(), Kernels<double>()};
+
+}  // namespace SSPQ_CPU_VERSION
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_CPU_VERSION_H_

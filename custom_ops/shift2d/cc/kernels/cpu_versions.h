@@ -1,0 +1,130 @@
+// The vectorised inner loops of shift2d on the CPU, compiled once for every instruction set, and
+// the choice among them at run time.
+//
+// What crosses this interface is plain data: a file compiled for AVX-512 must not contain a copy of
+// any function that the linker might pick for a machine without it. So the planning, the buffers
+// and everything of the standard library stay on the caller's side.
+#ifndef SSPQ_SHIFT2D_CPU_VERSIONS_H_
+#define SSPQ_SHIFT2D_CPU_VERSIONS_H_
+
+#include <cstdint>
+
+namespace sspq {
+
+// ---- NCHW ----------------------------------------------------------------------------------
+
+// One axis of a map from planes to planes. Sampling: out[k] = lo * in[start + k * stride] +
+// hi * in[the next one]. Its adjoint at a stride of 2 or more (`expand`): in[k] goes to
+// out[start + k * stride] with weight lo and to the next one with weight hi; others are zero.
+struct AxisShape {
+  int64_t in, out, stride;
+  bool expand;
+};
+
+// What differs between channels.
+template <typename T>
+struct AxisTap {
+  int64_t start;
+  // Tap t of -1, 0, 1 lies on the image for k in [begin[t + 1], end[t + 1]): on the input when
+  // sampling, on the output when expanding. Where none does, outputs are lo times zero: zero, or
+  // NaN for a channel whose shift is not finite.
+  int32_t begin[3], end[3];
+  // Expanding: output 0 is `phase` pixels after the one where input `first` goes.
+  int32_t first, phase;
+  T lo, hi;
+  int32_t integer;
+};
+
+struct PlaneShape {
+  AxisShape v, h;
+};
+
+// Planes are read with whole vectors: this many values before and after them must be readable, with
+// any content.
+static inline int64_t PlaneSlack(const AxisShape& h) {
+  const int64_t lanes = h.out == 1 ? 1 : 16, width = h.out > lanes ? h.out : lanes;
+  return h.expand ? h.out / h.stride + lanes + 2 : h.stride * (width - 1) + 4;
+}
+
+// The float64 that shift_gradient_planes needs to work in.
+static inline int64_t ColumnSums(int64_t out_width) { return 2 * (out_width + 16); }
+
+// ---- NHWC ----------------------------------------------------------------------------------
+
+// Channels are worked on in blocks of as many as a vector holds. A block reads a pixel by OR-ing
+// masked loads: each brings the channels that read at the distance (row, column).
+struct BlockRead {
+  int64_t row, column;
+  int64_t mask;  // where its mask begins, in lanes
+};
+
+struct BlockReads {
+  int32_t first, count;
+};
+
+struct Block {
+  int64_t channel;
+  int32_t lanes;
+  bool integer;  // some channel's shift is an exact integer along some axis
+};
+
+template <typename T>
+struct PixelReads {
+  int64_t in_h, in_w, channels;
+  const Block* blocks;
+  int64_t block_count;
+  const BlockReads* reads;
+  const BlockRead* read;
+  const void* masks;  // of int32 for float, of int64 for double
+};
+
+// Sampling. `reads` is by block, all else by channel.
+template <typename T>
+struct PixelMap : PixelReads<T> {
+  int64_t out_h, out_w, stride_h, stride_w;
+  const T *lo_y, *hi_y, *lo_x, *hi_x;
+  const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
+};
+
+// The adjoint where some stride is 2 or more. Output k of an axis has phase k % phases and reads,
+// for each of `taps` taps, input k / phases + a distance that depends on phase, tap and channel.
+// `reads` is [blocks, phases_h, taps_h, phases_w, taps_w].
+template <typename T>
+struct ExpandMap : PixelReads<T> {
+  int64_t out_h, out_w, phases_h, phases_w;
+  int32_t taps_h, taps_w;
+  const T *weight_y, *weight_x;  // [phases, taps, channels]
+};
+
+// ---- one version -----------------------------------------------------------------------------
+
+template <typename T>
+struct CpuKernels {
+  int lanes[4];  // widths of a block, falling; the last is 1
+
+  // `count` planes of channels that follow each other; taps are by channel.
+  void (*map_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* in,
+                     T* out, int64_t count);
+  // Adds the sums of gy * dy/dsx and gy * dy/dsy, by channel; `s` is the map from x to y.
+  void (*shift_gradient_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
+                                const T* x, const T* gy, int64_t count, double* columns,
+                                double* sum_x, double* sum_y);
+  // Output rows [begin, end) of one image. `above` holds out_w * channels values; `start` is false
+  // if the rows before `begin` were sampled by the call before, with the same `above`.
+  void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
+                      T* above, T* out);
+  void (*expand_rows)(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out);
+  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times as much.
+  void (*shift_gradient_rows)(const PixelMap<T>& m, const T* x, const T* gy, bool start,
+                              int64_t begin, int64_t end, T* above, double* sum_x, double* sum_y);
+};
+
+struct CpuVersion {
+  const char* name;
+  CpuKernels<float> of_float;
+  CpuKernels<double> of_double;
+};
+
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_CPU_VERSIONS_H_

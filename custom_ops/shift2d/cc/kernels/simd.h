@@ -1,0 +1,199 @@
+// Vectors of the compiler's own kind (GCC's vector extension), for the files that are compiled once
+// per instruction set. Everything is in the namespace SSPQ_CPU_VERSION of the including file, so
+// that no two versions share a function.
+#ifndef SSPQ_SHIFT2D_SIMD_H_
+#define SSPQ_SHIFT2D_SIMD_H_
+
+#ifndef SSPQ_CPU_VERSION
+#error "define SSPQ_CPU_VERSION before including this file"
+#endif
+
+#if defined(__x86_64__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own headers
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#define SSPQ_INLINE inline __attribute__((always_inline))
+
+namespace sspq {
+namespace SSPQ_CPU_VERSION {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// V: L values. M: as many integers of the same size, for masks (all bits or none) and indices.
+// U: V at any address.
+template <typename T, int L>
+struct Lanes;
+
+#define SSPQ_LANES(Type, Int, L)                                                                   \
+  template <>                                                                                      \
+  struct Lanes<Type, L> {                                                                          \
+    typedef Int I;                                                                                 \
+    typedef Type V __attribute__((vector_size(sizeof(Type) * L)));                                 \
+    typedef Int M __attribute__((vector_size(sizeof(Int) * L)));                                   \
+    typedef Type U                                                                                 \
+        __attribute__((vector_size(sizeof(Type) * L), aligned(sizeof(Type)), may_alias));          \
+    typedef Int UM __attribute__((vector_size(sizeof(Int) * L), aligned(sizeof(Int)), may_alias)); \
+  }
+SSPQ_LANES(float, int32_t, 1);
+SSPQ_LANES(float, int32_t, 4);
+SSPQ_LANES(float, int32_t, 8);
+SSPQ_LANES(float, int32_t, 16);
+SSPQ_LANES(double, int64_t, 1);
+SSPQ_LANES(double, int64_t, 2);
+SSPQ_LANES(double, int64_t, 4);
+SSPQ_LANES(double, int64_t, 8);
+#undef SSPQ_LANES
+
+template <typename T, int L>
+using Vec = typename Lanes<T, L>::V;
+template <typename T, int L>
+using Mask = typename Lanes<T, L>::M;
+
+template <typename T>
+constexpr int MostLanes() {
+  return kVectorBytes / static_cast<int>(sizeof(T));
+}
+
+// The next narrower width that is used. Half of the narrowest vector does not pay for float32.
+template <typename T>
+constexpr int Narrower(int lanes) {
+  return lanes > 4 ? lanes / 2 : lanes == 4 && sizeof(T) == 8 ? 2 : 1;
+}
+
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Load(const T* p) {
+  return *reinterpret_cast<const typename Lanes<T, L>::U*>(p);
+}
+
+template <typename T, int L>
+SSPQ_INLINE Mask<T, L> LoadMask(const void* p) {
+  return *reinterpret_cast<const typename Lanes<T, L>::UM*>(p);
+}
+
+template <typename T, int L>
+SSPQ_INLINE void Store(T* p, Vec<T, L> v) {
+  *reinterpret_cast<typename Lanes<T, L>::U*>(p) = v;
+}
+
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Broadcast(T value) {
+  return Vec<T, L>{} + value;
+}
+
+template <typename T, int L>
+SSPQ_INLINE Mask<T, L> Count() {  // 0, 1, 2, ...
+  Mask<T, L> m;
+  for (int k = 0; k < L; ++k) m[k] = k;
+  return m;
+}
+
+// The values where the mask is set, zero elsewhere, whatever is there: a NaN too.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Keep(Vec<T, L> v, Mask<T, L> m) {
+  return (Vec<T, L>)((Mask<T, L>)v & m);
+}
+
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Either(Mask<T, L> m, Vec<T, L> yes, Vec<T, L> no) {
+  return (Vec<T, L>)(((Mask<T, L>)yes & m) | ((Mask<T, L>)no & ~m));
+}
+
+// Lane k of the result is lane index[k] of a and b in a row.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Shuffle(Vec<T, L> a, Vec<T, L> b, Mask<T, L> index) {
+#if defined(__clang__)
+  Vec<T, L> v;
+  for (int k = 0; k < L; ++k) v[k] = index[k] < L ? a[index[k]] : b[index[k] - L];
+  return v;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
+// L float64 sums, to which values of type T are added lane by lane.
+template <typename T, int L>
+struct Sums {
+  static constexpr int kWide = kVectorBytes / 8;
+  static constexpr int kLanes = L < kWide ? L : kWide;
+  static constexpr int kParts = L / kLanes;
+  typedef Vec<double, kLanes> Part;
+
+  Part part[kParts];
+
+  SSPQ_INLINE void Load(const double* from) {
+    for (int k = 0; k < kParts; ++k) {
+      part[k] = SSPQ_CPU_VERSION::Load<double, kLanes>(from + k * kLanes);
+    }
+  }
+  SSPQ_INLINE void Store(double* to) const {
+    for (int k = 0; k < kParts; ++k) {
+      SSPQ_CPU_VERSION::Store<double, kLanes>(to + k * kLanes, part[k]);
+    }
+  }
+  SSPQ_INLINE void Add(Vec<T, L> v) { Add(v, T()); }
+
+ private:
+  template <typename V>
+  SSPQ_INLINE void Add(V v, double) {
+    part[0] += v;
+  }
+
+  template <typename V>
+  SSPQ_INLINE void Add(V v, float) {
+#if defined(__AVX512F__)
+    if (L == 16) {
+      const __m512 all = (__m512)Resize<__m512>(v);
+      AddPart(0, _mm512_cvtps_pd(_mm512_castps512_ps256(all)));
+      AddPart(kParts - 1, _mm512_cvtps_pd(_mm512_extractf32x8_ps(all, 1)));
+      return;
+    }
+    if (L == 8) return AddPart(0, _mm512_cvtps_pd(Resize<__m256>(v)));
+    if (L == 4) return AddPart(0, _mm256_cvtps_pd(Resize<__m128>(v)));
+#elif defined(__AVX2__)
+    if (L == 8) {
+      const __m256 all = Resize<__m256>(v);
+      AddPart(0, _mm256_cvtps_pd(_mm256_castps256_ps128(all)));
+      AddPart(kParts - 1, _mm256_cvtps_pd(_mm256_extractf128_ps(all, 1)));
+      return;
+    }
+    if (L == 4) return AddPart(0, _mm256_cvtps_pd(Resize<__m128>(v)));
+#elif defined(__SSE2__)
+    if (L == 4) {
+      const __m128 all = Resize<__m128>(v);
+      AddPart(0, _mm_cvtps_pd(all));
+      AddPart(kParts - 1, _mm_cvtps_pd(_mm_movehl_ps(all, all)));
+      return;
+    }
+#endif
+    for (int k = 0; k < L; ++k) part[k / kLanes][k % kLanes] += static_cast<double>(v[k]);
+  }
+
+  // For the branches above that are not taken, where sizes do not fit.
+  template <typename To, typename From>
+  static SSPQ_INLINE To Resize(From v) {
+    To to;
+    __builtin_memcpy(&to, &v, sizeof(to) < sizeof(v) ? sizeof(to) : sizeof(v));
+    return to;
+  }
+  template <typename From>
+  SSPQ_INLINE void AddPart(int k, From v) {
+    part[k] += Resize<Part>(v);
+  }
+};
+
+}  // namespace SSPQ_CPU_VERSION
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_SIMD_H_
