@@ -52,7 +52,6 @@ struct Result {
     return Same(y, other.y) && Same(gx, other.gx) && Same(gshift, other.gshift);
   }
 
- private:
   // Bits, except that any NaN equals any NaN.
   static bool Same(const std::vector<T>& a, const std::vector<T>& b) {
     for (size_t k = 0; k < a.size(); ++k) {
@@ -80,6 +79,11 @@ Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<
     kernel.Backward(x.data(), gy.data(), r.gx.data(), partial.data(), begin, end);
   });
   kernel.Finish(partial.data(), false, r.gshift.data());
+  std::vector<T> alone(x.size(), poison);
+  Share(kernel.input_gradient_items(), threads, [&](int64_t begin, int64_t end) {
+    kernel.InputGradient(gy.data(), alone.data(), begin, end);
+  });
+  if (!r.Same(r.gx, alone)) r.gx.clear();  // equals nothing
   return r;
 }
 
@@ -129,11 +133,11 @@ bool Check(Geometry g, bool nchw, const char* type) {
   for (const CpuVersion* version : sspq::RunnableCpuVersions()) {
     for (int threads : {1, 2, 8}) {
       if (Compute(g, x, shift, gy, *version, threads).Same(expected)) continue;
-      std::printf("%s differs from reference: %s %s, %d threads, batch %d, channels %d, "
-                  "H %d stride %d pad %d, W %d stride %d pad %d\n",
-                  version->name, type, nchw ? "NCHW" : "NHWC", threads, int(g.batch),
-                  int(g.channels), int(g.h.in), int(g.h.stride), int(g.h.pad), int(g.w.in),
-                  int(g.w.stride), int(g.w.pad));
+      std::printf(
+          "%s differs from reference: %s %s, %d threads, batch %d, channels %d, "
+          "H %d stride %d pad %d, W %d stride %d pad %d\n",
+          version->name, type, nchw ? "NCHW" : "NHWC", threads, int(g.batch), int(g.channels),
+          int(g.h.in), int(g.h.stride), int(g.h.pad), int(g.w.in), int(g.w.stride), int(g.w.pad));
       return false;
     }
   }

@@ -2,7 +2,6 @@
 #ifndef SSPQ_SHIFT2D_CPU_DISPATCH_H_
 #define SSPQ_SHIFT2D_CPU_DISPATCH_H_
 
-#include <string>
 #include <vector>
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
@@ -16,9 +15,8 @@ extern const CpuVersion kReferenceVersion;
 // What this machine runs, the fastest first.
 const std::vector<const CpuVersion*>& RunnableCpuVersions();
 
-// The version of that name, or the fastest where `name` is null or empty. Returns null and
-// describes the problem if there is none.
-const CpuVersion* FindCpuVersion(const char* name, std::string* problem);
+// The version of that name, or the fastest where `name` is null or empty; null if there is none.
+const CpuVersion* FindCpuVersion(const char* name);
 
 }  // namespace sspq
 

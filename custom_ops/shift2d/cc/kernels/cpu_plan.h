@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "custom_ops/shift2d/cc/kernels/aligned.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/element.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
@@ -100,93 +101,93 @@ struct PlanePlan {
 
 // ---- NHWC ----------------------------------------------------------------------------------
 
-// Blocks of channels and the masked loads that bring their pixels together.
+// What channels read, for all distances of one map.
 template <typename T>
-class BlockPlan {
+class ReadPlan {
  public:
-  // `lanes` are the widths that a block may have, falling.
-  BlockPlan(const ChannelTaps<T>& taps, const int* lanes) {
-    const int64_t channels = taps.x.size();
-    for (int64_t c = 0; c < channels;) {
-      while (*lanes > channels - c) ++lanes;
-      Block block = {c, *lanes, false};
-      for (int64_t k = c; k < c + *lanes; ++k) block.integer = block.integer || taps.IsInteger(k);
-      blocks_.push_back(block);
-      c += *lanes;
-    }
-  }
+  explicit ReadPlan(int64_t channels) : channels_(channels), masks_(channels, 0) {}
 
-  int64_t size() const { return blocks_.size(); }
-
-  // Appends what block `b` reads: channel c at distance (row(c), column(c)), or not at all where
-  // reads(c) is false.
-  template <typename Reads, typename Row, typename Column>
-  void Add(int64_t b, const Reads& reads, const Row& row, const Column& column) {
-    const Block& block = blocks_[b];
-    const int32_t first = read_.size();
-    for (int k = 0; k < block.lanes; ++k) {
-      const int64_t c = block.channel + k;
-      if (!reads(c)) continue;
-      const int64_t r = row(c), d = column(c);
-      size_t e = first;
-      while (e < read_.size() && (read_[e].row != r || read_[e].column != d)) ++e;
-      if (e == read_.size()) {
-        read_.push_back({r, d, static_cast<int64_t>(masks_.size())});
-        masks_.resize(masks_.size() + block.lanes, 0);
-      }
-      masks_[read_[e].mask + k] = -1;
+  // Appends a distance (row(c), column(c)) for every channel c; where used(c) is false, c reads
+  // nothing.
+  template <typename Used, typename Row, typename Column>
+  void Add(const Used& used, const Row& row, const Column& column) {
+    const int64_t none = std::numeric_limits<int64_t>::max();
+    int64_t top = none, left = none, bottom = -none, right = -none;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const bool reads = used(c);
+      const int64_t r = reads ? row(c) : 0, d = reads ? column(c) : 0;
+      rows_.push_back(r);
+      columns_.push_back(d);
+      used_.push_back(reads ? -1 : 0);
+      if (!reads) continue;
+      top = std::min(top, r);
+      bottom = std::max(bottom, r);
+      left = std::min(left, d);
+      right = std::max(right, d);
     }
-    reads_.push_back({first, static_cast<int32_t>(read_.size()) - first});
+    if (top == none) top = left = bottom = right = 0;
+    const bool window = bottom - top <= 1 && right - left <= 1;
+    windows_ = windows_ && window;
+    distances_.push_back({top, left, right, window ? static_cast<int64_t>(masks_.size()) : -1});
+    if (window) AddMasks(distances_.back());
   }
 
   void Fill(PixelReads<T>* m) const {
-    m->blocks = blocks_.data();
-    m->block_count = blocks_.size();
-    m->reads = reads_.data();
-    m->read = read_.data();
+    m->channels = channels_;
+    m->windows = windows_;
+    m->distances = distances_.data();
     m->masks = masks_.data();
+    m->rows = rows_.data();
+    m->columns = columns_.data();
+    m->used = used_.data();
   }
 
  private:
-  typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type MaskLane;
+  typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type Lane;
 
-  std::vector<Block> blocks_;
-  std::vector<BlockReads> reads_;
-  std::vector<BlockRead> read_;
-  std::vector<MaskLane> masks_;
+  void AddMasks(const PixelDistances& d) {
+    masks_.resize(d.mask + 4 * channels_, 0);
+    const size_t last = used_.size() - channels_;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const int64_t which = 2 * (rows_[last + c] - d.row) + (columns_[last + c] - d.column);
+      if (used_[last + c]) masks_[d.mask + which * channels_ + c] = -1;
+    }
+  }
+
+  const int64_t channels_;
+  bool windows_ = true;
+  std::vector<PixelDistances> distances_;
+  AlignedVector<Lane> masks_, rows_, columns_, used_;
 };
 
 // A sampling of NHWC images: the forward map, or its adjoint at stride 1.
 template <typename T>
 class PixelPlan {
  public:
-  PixelPlan(const Geometry& g, const ChannelTaps<T>& taps, const int* lanes, bool adjoint)
-      : blocks_(taps, lanes) {
+  PixelPlan(const Geometry& g, const ChannelTaps<T>& taps, bool adjoint) : reads_(g.channels) {
     map_.in_h = adjoint ? g.h.out : g.h.in;
     map_.in_w = adjoint ? g.w.out : g.w.in;
     map_.out_h = adjoint ? g.h.in : g.h.out;
     map_.out_w = adjoint ? g.w.in : g.w.out;
-    map_.channels = g.channels;
     map_.stride_h = adjoint ? 1 : g.h.stride;
     map_.stride_w = adjoint ? 1 : g.w.stride;
+    map_.integer = false;
     for (int64_t c = 0; c < g.channels; ++c) {
+      map_.integer = map_.integer || taps.IsInteger(c);
       Append(taps.y[c], adjoint, taps.IsLost(c), &lo_y_, &hi_y_, &scale_y_);
       Append(taps.x[c], adjoint, taps.IsLost(c), &lo_x_, &hi_x_, &scale_x_);
     }
     auto distance = [&](const Axis& a, const Tap<T>& t) {
       return adjoint ? a.pad - t.offset - 1 : t.offset - a.pad;
     };
-    for (int64_t b = 0; b < blocks_.size(); ++b) {
-      blocks_.Add(
-          b, [&](int64_t c) { return !taps.IsLost(c); },
-          [&](int64_t c) { return distance(g.h, taps.y[c]); },
-          [&](int64_t c) { return distance(g.w, taps.x[c]); });
-    }
+    reads_.Add([&](int64_t c) { return !taps.IsLost(c); },
+               [&](int64_t c) { return distance(g.h, taps.y[c]); },
+               [&](int64_t c) { return distance(g.w, taps.x[c]); });
   }
 
   PixelMap<T> map() const {
     PixelMap<T> m = map_;
-    blocks_.Fill(&m);
+    reads_.Fill(&m);
     m.lo_y = lo_y_.data();
     m.hi_y = hi_y_.data();
     m.lo_x = lo_x_.data();
@@ -198,50 +199,46 @@ class PixelPlan {
 
  private:
   // A weight of NaN makes the whole channel NaN.
-  static void Append(const Tap<T>& t, bool adjoint, bool lost, std::vector<T>* lo,
-                     std::vector<T>* hi, std::vector<T>* scale) {
+  static void Append(const Tap<T>& t, bool adjoint, bool lost, AlignedVector<T>* lo,
+                     AlignedVector<T>* hi, AlignedVector<T>* scale) {
     const T nan = std::numeric_limits<T>::quiet_NaN();
     lo->push_back(lost ? nan : adjoint ? t.hi : t.lo);
     hi->push_back(lost ? nan : adjoint ? t.lo : t.hi);
     scale->push_back(t.integer ? T(0.5) : T(1));
   }
 
-  BlockPlan<T> blocks_;
+  ReadPlan<T> reads_;
   PixelMap<T> map_;
-  std::vector<T> lo_y_, hi_y_, lo_x_, hi_x_, scale_y_, scale_x_;
+  AlignedVector<T> lo_y_, hi_y_, lo_x_, hi_x_, scale_y_, scale_x_;
 };
 
 // The adjoint of NHWC images where some stride is 2 or more.
 template <typename T>
 class ExpandPlan {
  public:
-  ExpandPlan(const Geometry& g, const ChannelTaps<T>& taps, const int* lanes)
-      : blocks_(taps, lanes), y_(g.h, taps.y, taps), x_(g.w, taps.x, taps) {
+  ExpandPlan(const Geometry& g, const ChannelTaps<T>& taps)
+      : reads_(g.channels), y_(g.h, taps.y, taps), x_(g.w, taps.x, taps) {
     map_.in_h = g.h.out;
     map_.in_w = g.w.out;
     map_.out_h = g.h.in;
     map_.out_w = g.w.in;
-    map_.channels = g.channels;
     map_.phases_h = y_.phases;
     map_.phases_w = x_.phases;
     map_.taps_h = y_.taps;
     map_.taps_w = x_.taps;
-    for (int64_t b = 0; b < blocks_.size(); ++b) {
-      for (int64_t py = 0; py < y_.phases * y_.taps; ++py) {
-        for (int64_t px = 0; px < x_.phases * x_.taps; ++px) {
-          const int64_t at_y = py * g.channels, at_x = px * g.channels;
-          blocks_.Add(
-              b, [&](int64_t c) { return y_.reads[at_y + c] && x_.reads[at_x + c]; },
-              [&](int64_t c) { return y_.distance[at_y + c]; },
-              [&](int64_t c) { return x_.distance[at_x + c]; });
-        }
+    for (int64_t py = 0; py < y_.phases * y_.taps; ++py) {
+      for (int64_t px = 0; px < x_.phases * x_.taps; ++px) {
+        const int64_t at_y = py * g.channels, at_x = px * g.channels;
+        reads_.Add([&](int64_t c) { return y_.reads[at_y + c] && x_.reads[at_x + c]; },
+                   [&](int64_t c) { return y_.distance[at_y + c]; },
+                   [&](int64_t c) { return x_.distance[at_x + c]; });
       }
     }
   }
 
   ExpandMap<T> map() const {
     ExpandMap<T> m = map_;
-    blocks_.Fill(&m);
+    reads_.Fill(&m);
     m.weight_y = y_.weight.data();
     m.weight_x = x_.weight.data();
     return m;
@@ -271,10 +268,10 @@ class ExpandPlan {
     int32_t taps;
     std::vector<char> reads;
     std::vector<int64_t> distance;
-    std::vector<T> weight;
+    AlignedVector<T> weight;
   };
 
-  BlockPlan<T> blocks_;
+  ReadPlan<T> reads_;
   AxisReaders y_, x_;
   ExpandMap<T> map_;
 };

@@ -12,13 +12,7 @@ namespace SSPQ_CPU_VERSION {
 
 template <typename T>
 constexpr CpuKernels<T> Kernels() {
-  return {
-      {MostLanes<T>(), Narrower<T>(MostLanes<T>()), Narrower<T>(Narrower<T>(MostLanes<T>())), 1},
-      MapPlanes<T>,
-      ShiftGradientPlanes<T>,
-      SampleRows<T>,
-      ExpandRows<T>,
-      ShiftGradientRows<T>};
+  return {MapPlanes<T>, ShiftGradientPlanes<T>, SampleRows<T>, ExpandRows<T>, ShiftGradientRows<T>};
 }
 
 #define SSPQ_STRING_(s) #s

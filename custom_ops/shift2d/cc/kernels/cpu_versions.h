@@ -51,36 +51,30 @@ static inline int64_t ColumnSums(int64_t out_width) { return 2 * (out_width + 16
 
 // ---- NHWC ----------------------------------------------------------------------------------
 
-// Channels are worked on in blocks of as many as a vector holds. A block reads a pixel by OR-ing
-// masked loads: each brings the channels that read at the distance (row, column).
-struct BlockRead {
-  int64_t row, column;
-  int64_t mask;  // where its mask begins, in lanes
+// What channels read for one pixel: the one at a distance of their own. Where no two channels read
+// further apart than to the next pixel, as is so when no shift is larger than one, four masks tell
+// which channels read which pixel of a window of two by two; else every channel reads for itself.
+struct PixelDistances {
+  int64_t row, column;  // the least of all channels: the first pixel of the window
+  int64_t last_column;  // the greatest
+  int64_t mask;         // where [4, channels] masks begin, or -1
 };
 
-struct BlockReads {
-  int32_t first, count;
-};
-
-struct Block {
-  int64_t channel;
-  int32_t lanes;
-  bool integer;  // some channel's shift is an exact integer along some axis
-};
-
+// All distances of one map. Masks and distances are int32 for float, int64 for double.
 template <typename T>
 struct PixelReads {
   int64_t in_h, in_w, channels;
-  const Block* blocks;
-  int64_t block_count;
-  const BlockReads* reads;
-  const BlockRead* read;
-  const void* masks;  // of int32 for float, of int64 for double
+  bool windows;  // all have masks
+  const PixelDistances* distances;
+  const void* masks;           // begin with `channels` empty ones
+  const void *rows, *columns;  // [distances, channels]
+  const void* used;            // a mask each: not all channels read everywhere
 };
 
-// Sampling. `reads` is by block, all else by channel.
+// Sampling. There is one distance a channel, as of all else.
 template <typename T>
 struct PixelMap : PixelReads<T> {
+  bool integer;  // some channel's shift is an exact integer along some axis
   int64_t out_h, out_w, stride_h, stride_w;
   const T *lo_y, *hi_y, *lo_x, *hi_x;
   const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
@@ -88,7 +82,7 @@ struct PixelMap : PixelReads<T> {
 
 // The adjoint where some stride is 2 or more. Output k of an axis has phase k % phases and reads,
 // for each of `taps` taps, input k / phases + a distance that depends on phase, tap and channel.
-// `reads` is [blocks, phases_h, taps_h, phases_w, taps_w].
+// Distances are [phases_h, taps_h, phases_w, taps_w].
 template <typename T>
 struct ExpandMap : PixelReads<T> {
   int64_t out_h, out_w, phases_h, phases_w;
@@ -100,8 +94,6 @@ struct ExpandMap : PixelReads<T> {
 
 template <typename T>
 struct CpuKernels {
-  int lanes[4];  // widths of a block, falling; the last is 1
-
   // `count` planes of channels that follow each other; taps are by channel.
   void (*map_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* in,
                      T* out, int64_t count);
@@ -109,12 +101,12 @@ struct CpuKernels {
   void (*shift_gradient_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
                                 const T* x, const T* gy, int64_t count, double* columns,
                                 double* sum_x, double* sum_y);
-  // Output rows [begin, end) of one image. `above` holds out_w * channels values; `start` is false
-  // if the rows before `begin` were sampled by the call before, with the same `above`.
+  // Output rows [begin, end) of one image. `above` holds (out_w + 1) * channels values; `start` is
+  // false if the rows before `begin` were sampled by the call before, with the same `above`.
   void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
                       T* above, T* out);
   void (*expand_rows)(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out);
-  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times as much.
+  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times as many.
   void (*shift_gradient_rows)(const PixelMap<T>& m, const T* x, const T* gy, bool start,
                               int64_t begin, int64_t end, T* above, double* sum_x, double* sum_y);
 };

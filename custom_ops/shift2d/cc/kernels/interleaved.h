@@ -1,7 +1,7 @@
 // shift2d on NHWC images, in blocks of as many channels as a vector holds, row by row. The channels
-// of a block may read different pixels; a few masked loads bring them together ("gathered" below),
-// and from there on all channels are treated alike: blended along W with the pixel that follows,
-// and along H with the row above, which a buffer keeps.
+// of a block may read different pixels; masked loads bring these together, and from there on all
+// channels are treated alike: blended along W with the pixel before, and along H with the row
+// above, which a buffer keeps.
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_H_
 
@@ -11,312 +11,445 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// The reads of one block in one row of the input.
+// ---- what a block of channels reads along a row -------------------------------------------------
+
+// From windows of two by two pixels. Masks stand for rows outside the image; columns outside go
+// through Anywhere.
+template <typename T, int L>
+class WindowRow {
+ public:
+  typedef Vec<T, L> V;
+  typedef Mask<T, L> M;
+
+  SSPQ_INLINE WindowRow(const PixelReads<T>& m, int64_t index, int64_t channel, const T* in,
+                        int64_t row)
+      : width_(m.in_w), channels_(m.channels), column_(m.distances[index].column) {
+    const int64_t r = row + m.distances[index].row;
+    const bool has_upper = r >= 0 && r < m.in_h, has_lower = r + 1 >= 0 && r + 1 < m.in_h;
+    // Another row stands in for one outside.
+    const int64_t upper = has_upper ? r : has_lower ? r + 1 : 0, lower = has_lower ? r + 1 : upper;
+    const T* const at = in + column_ * channels_ + channel;
+    upper_ = at + upper * width_ * channels_;
+    lower_ = at + lower * width_ * channels_;
+    const T* const masks = static_cast<const T*>(m.masks);
+    const T* const used = masks + m.distances[index].mask + channel;
+    const T* const of_upper = has_upper ? used : masks;
+    const T* const of_lower = has_lower ? used + 2 * channels_ : masks;
+    const int64_t right = channels_;
+    upper_left_ = LoadMask<T, L>(of_upper);
+    upper_right_ = LoadMask<T, L>(has_upper ? of_upper + right : masks);
+    lower_left_ = LoadMask<T, L>(of_lower);
+    lower_right_ = LoadMask<T, L>(has_lower ? of_lower + right : masks);
+  }
+
+  // Columns whose whole window lies inside.
+  SSPQ_INLINE int64_t begin() const { return -column_; }
+  SSPQ_INLINE int64_t end() const { return width_ - 1 - column_; }
+
+  SSPQ_INLINE V Inside(int64_t k) const {
+    const int64_t left = k * channels_, right = left + channels_;
+    return (V)(Bits(upper_ + left, upper_left_) | Bits(upper_ + right, upper_right_) |
+               Bits(lower_ + left, lower_left_) | Bits(lower_ + right, lower_right_));
+  }
+
+  // Inside(k), Inside(k + 1) and so on, one after the other, after Start(k): what was on the right
+  // is not loaded again when it is on the left.
+  SSPQ_INLINE void Start(int64_t k) {
+    upper_at_ = Load<T, L>(upper_ + k * channels_);
+    lower_at_ = Load<T, L>(lower_ + k * channels_);
+  }
+  SSPQ_INLINE V Following(int64_t k) {
+    const M left = ((M)upper_at_ & upper_left_) | ((M)lower_at_ & lower_left_);
+    Start(k + 1);
+    return (V)(left | ((M)upper_at_ & upper_right_) | ((M)lower_at_ & lower_right_));
+  }
+
+  SSPQ_INLINE V Anywhere(int64_t k) const {
+    const int64_t q = k + column_;
+    if (q >= 0 && q + 1 < width_) return Inside(k);
+    const int64_t left = k * channels_, right = left + channels_;
+    if (q >= 0 && q < width_) {
+      return (V)(Bits(upper_ + left, upper_left_) | Bits(lower_ + left, lower_left_));
+    }
+    if (q + 1 >= 0 && q + 1 < width_) {
+      return (V)(Bits(upper_ + right, upper_right_) | Bits(lower_ + right, lower_right_));
+    }
+    return V{};
+  }
+
+ private:
+  static SSPQ_INLINE M Bits(const T* p, M mask) { return (M)Load<T, L>(p) & mask; }
+
+  const int64_t width_, channels_, column_;
+  const T *upper_, *lower_;
+  M upper_left_, upper_right_, lower_left_, lower_right_;
+  V upper_at_, lower_at_;
+};
+
+// From anywhere: every channel for itself.
 template <typename T, int L>
 class GatheredRow {
  public:
   typedef Vec<T, L> V;
   typedef Mask<T, L> M;
+  typedef typename Lanes<T, L>::I I;
 
-  // `in` is the image. Reads outside it bring zeros.
-  SSPQ_INLINE GatheredRow(const PixelReads<T>& m, const BlockReads& reads, const T* in,
-                          int64_t channel, int64_t row)
-      : width_(m.in_w), channels_(m.channels) {
-    const T* const masks = static_cast<const T*>(m.masks);
-    int64_t least = 0, most = 0;
-    for (int e = 0; e < reads.count; ++e) {
-      const BlockRead& read = m.read[reads.first + e];
-      const int64_t r = row + read.row, d = read.column;
-      if (r < 0 || r >= m.in_h) continue;
-      from_[count_] = in + (r * width_ + d) * channels_ + channel;
-      mask_[count_] = masks + read.mask;
-      column_[count_] = d;
-      least = count_ == 0 || d < least ? d : least;
-      most = count_ == 0 || d > most ? d : most;
-      ++count_;
-    }
-    begin_ = -least;
-    end_ = width_ - most;
-    const M none = {};
-    for (int e = 0; e < 4; ++e) {
-      first_[e] = e < count_ ? from_[e] : from_[0];
-      first_mask_[e] = e < count_ ? LoadMask<T, L>(mask_[e]) : none;
-    }
-    if (count_ == 0) end_ = begin_;  // nothing to read anywhere
+  SSPQ_INLINE GatheredRow(const PixelReads<T>& m, int64_t index, int64_t channel, const T* in,
+                          int64_t row)
+      : width_(m.in_w),
+        channels_(m.channels),
+        begin_(-m.distances[index].column),
+        end_(m.in_w - m.distances[index].last_column),
+        from_(in + row * m.in_w * m.channels + channel) {
+    const int64_t at = index * m.channels + channel;
+    const M rows = LoadMask<T, L>(static_cast<const T*>(m.rows) + at);
+    const M r = rows + static_cast<I>(row);
+    columns_ = LoadMask<T, L>(static_cast<const T*>(m.columns) + at);
+    used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + at) & (r >= 0) &
+            (r < static_cast<I>(m.in_h));
+    offset_ =
+        (rows * static_cast<I>(width_) + columns_) * static_cast<I>(channels_) + Count<T, L>();
   }
 
-  // Columns for which all reads lie inside.
   SSPQ_INLINE int64_t begin() const { return begin_; }
   SSPQ_INLINE int64_t end() const { return end_; }
 
   SSPQ_INLINE V Inside(int64_t k) const {
-    const int64_t at = k * channels_;
-    M bits = ((M)Load<T, L>(first_[0] + at) & first_mask_[0]) |
-             ((M)Load<T, L>(first_[1] + at) & first_mask_[1]) |
-             ((M)Load<T, L>(first_[2] + at) & first_mask_[2]) |
-             ((M)Load<T, L>(first_[3] + at) & first_mask_[3]);
-    for (int e = 4; L > 4 && e < count_; ++e) {
-      bits |= (M)Load<T, L>(from_[e] + at) & LoadMask<T, L>(mask_[e]);
-    }
-    return (V)bits;
+    return Gather<T, L>(from_ + k * channels_, offset_, used_);
   }
+  SSPQ_INLINE void Start(int64_t) {}
+  SSPQ_INLINE V Following(int64_t k) { return Inside(k); }
 
   SSPQ_INLINE V Anywhere(int64_t k) const {
-    if (k >= begin_ && k < end_) return Inside(k);
-    M bits = {};
-    for (int e = 0; e < count_; ++e) {
-      const int64_t q = k + column_[e];
-      if (q < 0 || q >= width_) continue;
-      bits |= (M)Load<T, L>(from_[e] + k * channels_) & LoadMask<T, L>(mask_[e]);
-    }
-    return (V)bits;
+    const M q = columns_ + static_cast<I>(k);
+    const M inside = used_ & (q >= 0) & (q < static_cast<I>(width_));
+    return Gather<T, L>(from_ + k * channels_, offset_, inside);
   }
 
  private:
-  const int64_t width_, channels_;
-  int count_ = 0;
-  int64_t begin_, end_;
-  // The first four in registers, which is all when no shift is larger than a pixel.
-  const T* first_[4];
-  M first_mask_[4];
-  static constexpr int kMost = L < 4 ? 4 : L;
-  const T* from_[kMost];
-  const void* mask_[kMost];
-  int64_t column_[kMost];
+  const int64_t width_, channels_, begin_, end_;
+  const T* const from_;
+  M columns_, used_, offset_;
 };
 
-// Calls visit(j, before, z0, z1) with the pixels that output j of a row reads: z0 and z1 are
-// blended, `before` is the one left of z0 if kBefore is set.
+// Calls visit(j, before, left, right) with the pixels that output j of a row reads: the two that
+// are blended and, if kBefore is set, the one left of them.
 template <bool kStrideOne, bool kBefore, typename Row, typename Visit>
-SSPQ_INLINE void VisitRow(const Row& row, int64_t width, int64_t stride, const Visit& visit) {
+SSPQ_INLINE void VisitRow(Row row, int64_t width, int64_t stride, const Visit& visit) {
   typedef typename Row::V V;
   if (!kStrideOne) {
-    for (int64_t j = 0; j < width; ++j) {
-      const int64_t k = j * stride;
-      const V z0 = row.Anywhere(k);
-      visit(j, kBefore ? row.Anywhere(k - 1) : z0, z0, row.Anywhere(k + 1));
+    int64_t k = 0;
+    for (int64_t j = 0; j < width; ++j, k += stride) {
+      if (k - 1 >= row.begin() && k + 1 < row.end()) {
+        const V left = row.Inside(k);
+        visit(j, kBefore ? row.Inside(k - 1) : left, left, row.Inside(k + 1));
+      } else {
+        const V left = row.Anywhere(k);
+        visit(j, kBefore ? row.Anywhere(k - 1) : left, left, row.Anywhere(k + 1));
+      }
     }
     return;
   }
-  V before = kBefore ? row.Anywhere(-1) : V{}, z0 = row.Anywhere(0);
-  auto step = [&](int64_t j, V z1) __attribute__((always_inline)) {
-    visit(j, before, z0, z1);
-    before = z0;
-    z0 = z1;
+  V before = kBefore ? row.Anywhere(-1) : V{}, left = row.Anywhere(0);
+  auto step = [&](int64_t j, V right) __attribute__((always_inline)) {
+    visit(j, before, left, right);
+    before = left;
+    left = right;
   };
   int64_t j = 0;
   const int64_t inside = row.begin() - 1 < width ? row.begin() - 1 : width;
   const int64_t outside = row.end() - 1 < width ? row.end() - 1 : width;
   for (; j < inside; ++j) step(j, row.Anywhere(j + 1));
-  for (; j < outside; ++j) step(j, row.Inside(j + 1));
+  if (j < outside) row.Start(j + 1);
+#pragma GCC unroll 2
+  for (; j < outside; ++j) step(j, row.Following(j + 1));
   for (; j < width; ++j) step(j, row.Anywhere(j + 1));
 }
 
+// Asks for memory that the rows to come will read or write. A block leaves gaps between pixels that
+// the processor's own prefetching does not see through, so every block asks for its share of what
+// comes next, in the order of memory.
+template <typename T>
+class ReadAhead {
+ public:
+  // `from` is where the coming rows begin; each of `steps` steps is for `lines` cache lines.
+  SSPQ_INLINE ReadAhead(const T* from, int64_t block, int64_t steps, int64_t lines)
+      : next_(reinterpret_cast<const char*>(from) + block * steps * lines * 64), lines_(lines) {}
+  SSPQ_INLINE void Step() {
+    for (int64_t k = 0; k < lines_; ++k, next_ += 64) __builtin_prefetch(next_, 0, 2);
+  }
+
+ private:
+  const char* next_;
+  const int64_t lines_;
+};
+
 // ---- sampling ----------------------------------------------------------------------------------
 
-template <typename T, int L, bool kStrideOne>
-SSPQ_INLINE void SampleBlock(const PixelMap<T>& m, int64_t channel, const BlockReads& reads,
-                             const T* in, bool start, int64_t begin, int64_t end, T* above,
-                             T* out) {
+template <typename T, int L, typename Row, bool kStrideOne>
+__attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, int64_t channel,
+                                           const T* in, bool start, int64_t begin, int64_t end,
+                                           T* above, T* out) {
   typedef Vec<T, L> V;
   const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
-  above += channel * m.out_w;
-  auto gather = [&](int64_t row) __attribute__((always_inline)) {
-    return GatheredRow<T, L>(m, reads, in, channel, row);
-  };
-  auto keep = [&](int64_t j, V, V z0, V z1) __attribute__((always_inline)) {
-    Store<T, L>(above + j * L, lo_x * z0 + hi_x * z1);
-  };
+  const int64_t width = m.out_w, stride = m.stride_w, channels = m.channels;
+  above += channel * width;
+  // At a stride of 2 or more a pixel is visited twice, for each of its two rows.
+  const int64_t steps = (end - begin) * width;
+  const int64_t lines =
+      kStrideOne ? 1 : (m.stride_h < 3 ? m.stride_h : 2) * (stride < 3 ? stride : 3);
+  ReadAhead<T> inputs(in + end * m.stride_h * m.in_w * channels, block, steps, lines);
+  ReadAhead<T> outputs(out + end * width * channels, block, steps, 1);
   T* y;
-  auto blend = [&](int64_t j, V, V z0, V z1) __attribute__((always_inline)) {
-    const V below = lo_x * z0 + hi_x * z1;
-    Store<T, L>(y, lo_y * Load<T, L>(above + j * L) + hi_y * below);
-    Store<T, L>(above + j * L, below);
-    y += m.channels;
+  auto keep = [&](int64_t j, V, V left, V right) __attribute__((always_inline)) {
+    Store<T, L>(above + j * L, lo_x * left + hi_x * right);
+  };
+  auto blend = [&](int64_t j, V, V left, V right) __attribute__((always_inline)) {
+    inputs.Step();
+    outputs.Step();
+    const V sample = lo_x * left + hi_x * right;
+    Store<T, L>(y, lo_y * Load<T, L>(above + j * L) + hi_y * sample);
+    Store<T, L>(above + j * L, sample);
+    y += channels;
   };
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = i * m.stride_h;
     if (m.stride_h != 1 || (start && i == begin)) {
-      VisitRow<kStrideOne, false>(gather(row), m.out_w, m.stride_w, keep);
+      const Row upper(m, 0, channel, in, row);
+      VisitRow<kStrideOne, false>(upper, width, stride, keep);
     }
-    y = out + i * m.out_w * m.channels + channel;
-    VisitRow<kStrideOne, false>(gather(row + 1), m.out_w, m.stride_w, blend);
+    y = out + i * width * channels + channel;
+    const Row lower(m, 0, channel, in, row + 1);
+    VisitRow<kStrideOne, false>(lower, width, stride, blend);
   }
 }
 
-template <typename T, int L>
-void SampleBand(const PixelMap<T>& m, int64_t index, const T* in, bool start, int64_t begin,
-                int64_t end, T* above, T* out) {
-  constexpr int kNarrower = Narrower<T>(L);
-  const Block& block = m.blocks[index];
-  const BlockReads& reads = m.reads[index];
-  if (block.lanes < L) {
-    SampleBand<T, kNarrower>(m, index, in, start, begin, end, above, out);
-  } else if (m.stride_w == 1) {
-    SampleBlock<T, L, true>(m, block.channel, reads, in, start, begin, end, above, out);
-  } else {
-    SampleBlock<T, L, false>(m, block.channel, reads, in, start, begin, end, above, out);
-  }
+// Calls body.Run<L>(block, channel) for all blocks.
+template <typename T, typename Body>
+SSPQ_INLINE void ForEachBlock(int64_t channels, const Body& body) {
+  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
+  int64_t b = 0, c = 0;
+  for (; c + kWide <= channels; c += kWide, ++b) body.template Run<kWide>(b, c);
+  for (; kNarrow > 1 && c + kNarrow <= channels; c += kNarrow, ++b)
+    body.template Run<kNarrow>(b, c);
+  for (; c < channels; ++c, ++b) body.template Run<1>(b, c);
 }
+
+template <typename T>
+struct SampleBand {
+  template <int L>
+  SSPQ_INLINE void Run(int64_t b, int64_t c) const {
+    if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
+    RunOn<L, GatheredRow<T, L>>(b, c);
+  }
+
+  template <int L, typename Row>
+  SSPQ_INLINE void RunOn(int64_t b, int64_t c) const {
+    if (m.stride_w == 1) {
+      SampleBlock<T, L, Row, true>(m, b, c, in, start, begin, end, above, out);
+    } else {
+      SampleBlock<T, L, Row, false>(m, b, c, in, start, begin, end, above, out);
+    }
+  }
+
+  const PixelMap<T>& m;
+  const T* const in;
+  const bool start;
+  const int64_t begin, end;
+  T* const above;
+  T* const out;
+};
 
 template <typename T>
 void SampleRows(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end, T* above,
                 T* out) {
-  for (int64_t b = 0; b < m.block_count; ++b) {
-    SampleBand<T, MostLanes<T>()>(m, b, in, start, begin, end, above, out);
-  }
+  ForEachBlock<T>(m.channels, SampleBand<T>{m, in, start, begin, end, above, out});
 }
 
 // ---- the adjoint at a stride of 2 or more
 // --------------------------------------------------------
 
-template <typename T, int L>
-SSPQ_INLINE void ExpandBlock(const ExpandMap<T>& m, int64_t index, const T* in, int64_t begin,
-                             int64_t end, T* out) {
+// One phase of one row, every phases_w-th pixel, for a block. Terms add zero, which turns -0 into
+// the 0 that a sum of two would give.
+template <typename T, int L, typename Row>
+__attribute__((noinline)) void ExpandPhase(const ExpandMap<T>& m, int64_t block, int64_t channel,
+                                           const T* in, int64_t row, int64_t phase_h,
+                                           int64_t phase_w, T* gx) {
   typedef Vec<T, L> V;
-  const int64_t c = m.blocks[index].channel;
-  const int taps = m.taps_h * m.taps_w;
-  for (int64_t a = begin; a < end; ++a) {
-    const int64_t row = a / m.phases_h, phase_h = a % m.phases_h;
-    for (int64_t phase_w = 0; phase_w < m.phases_w && phase_w < m.out_w; ++phase_w) {
-      const BlockReads* reads =
-          m.reads + (index * m.phases_h + phase_h) * m.taps_h * m.phases_w * m.taps_w;
-      auto gather = [&](int u, int v) __attribute__((always_inline)) {
-        return GatheredRow<T, L>(m, reads[(u * m.phases_w + phase_w) * m.taps_w + v], in, c, row);
-      };
-      auto weight = [&](const T* w, int64_t phase, int count, int tap)
-          __attribute__((always_inline)) {
-        return Load<T, L>(w + (phase * count + tap) * m.channels + c);
-      };
-      T* gx = out + (a * m.out_w + phase_w) * m.channels + c;
-      const int64_t step = m.phases_w * m.channels;
-      const int64_t width = (m.out_w - phase_w + m.phases_w - 1) / m.phases_w;
-      const V w_y0 = weight(m.weight_y, phase_h, m.taps_h, 0);
-      const V w_x0 = weight(m.weight_x, phase_w, m.taps_w, 0);
-      const GatheredRow<T, L> first = gather(0, 0);
-      if (taps == 1) {
-        for (int64_t b = 0; b < width; ++b, gx += step) {
-          Store<T, L>(gx, w_y0 * (w_x0 * first.Anywhere(b) + T(0)) + T(0));
-        }
-      } else if (m.taps_w == 2) {  // a stride along H only
-        const V w_x1 = weight(m.weight_x, phase_w, 2, 1);
-        const GatheredRow<T, L> second = gather(0, 1);
-        for (int64_t b = 0; b < width; ++b, gx += step) {
-          Store<T, L>(gx, w_y0 * (w_x0 * first.Anywhere(b) + w_x1 * second.Anywhere(b)) + T(0));
-        }
-      } else {  // a stride along W only
-        const V w_y1 = weight(m.weight_y, phase_h, 2, 1);
-        const GatheredRow<T, L> second = gather(1, 0);
-        for (int64_t b = 0; b < width; ++b, gx += step) {
-          Store<T, L>(gx, w_y0 * (w_x0 * first.Anywhere(b) + T(0)) +
-                              w_y1 * (w_x0 * second.Anywhere(b) + T(0)));
-        }
-      }
+  auto gather = [&](int u, int v) __attribute__((always_inline)) {
+    const int64_t index = ((phase_h * m.taps_h + u) * m.phases_w + phase_w) * m.taps_w + v;
+    return Row(m, index, channel, in, row);
+  };
+  auto weight = [&](const T* w, int64_t phase, int count, int tap) __attribute__((always_inline)) {
+    return Load<T, L>(w + (phase * count + tap) * m.channels + channel);
+  };
+  const int64_t step = m.phases_w * m.channels;
+  const int64_t width = (m.out_w - phase_w + m.phases_w - 1) / m.phases_w;
+  const V w_y0 = weight(m.weight_y, phase_h, m.taps_h, 0);
+  const V w_x0 = weight(m.weight_x, phase_w, m.taps_w, 0);
+  const Row first = gather(0, 0);
+  const char* ahead = reinterpret_cast<const char*>(gx + m.out_w * m.channels) +
+                      (block * m.out_w + phase_w * width) * 64;
+  gx += phase_w * m.channels + channel;
+  if (m.taps_h * m.taps_w == 1) {
+    const int64_t inside = first.begin() < width ? first.begin() : width;
+    const int64_t outside = first.end() < width ? first.end() : width;
+    auto put = [&](V v) __attribute__((always_inline)) {
+      __builtin_prefetch(ahead, 1, 2);
+      ahead += 64;
+      Store<T, L>(gx, w_y0 * (w_x0 * v + T(0)) + T(0));
+      gx += step;
+    };
+    int64_t b = 0;
+    for (; b < inside; ++b) put(first.Anywhere(b));
+    for (; b < outside; ++b) put(first.Inside(b));
+    for (; b < width; ++b) put(first.Anywhere(b));
+  } else if (m.taps_w == 2) {  // a stride along H only
+    const V w_x1 = weight(m.weight_x, phase_w, 2, 1);
+    const Row second = gather(0, 1);
+    for (int64_t b = 0; b < width; ++b, gx += step) {
+      Store<T, L>(gx, w_y0 * (w_x0 * first.Anywhere(b) + w_x1 * second.Anywhere(b)) + T(0));
+    }
+  } else {  // a stride along W only
+    const V w_y1 = weight(m.weight_y, phase_h, 2, 1);
+    const Row second = gather(1, 0);
+    for (int64_t b = 0; b < width; ++b, gx += step) {
+      Store<T, L>(
+          gx, w_y0 * (w_x0 * first.Anywhere(b) + T(0)) + w_y1 * (w_x0 * second.Anywhere(b) + T(0)));
     }
   }
 }
 
-template <typename T, int L>
-void ExpandBand(const ExpandMap<T>& m, int64_t index, const T* in, int64_t begin, int64_t end,
-                T* out) {
-  constexpr int kNarrower = Narrower<T>(L);
-  if (m.blocks[index].lanes < L) return ExpandBand<T, kNarrower>(m, index, in, begin, end, out);
-  ExpandBlock<T, L>(m, index, in, begin, end, out);
-}
+template <typename T>
+struct ExpandBand {
+  template <int L>
+  SSPQ_INLINE void Run(int64_t b, int64_t c) const {
+    for (int64_t a = begin; a < end; ++a) {
+      const int64_t row = a / m.phases_h, phase_h = a % m.phases_h;
+      T* const gx = out + a * m.out_w * m.channels;
+      for (int64_t phase_w = 0; phase_w < m.phases_w; ++phase_w) {
+        if (m.windows) {
+          ExpandPhase<T, L, WindowRow<T, L>>(m, b, c, in, row, phase_h, phase_w, gx);
+        } else {
+          ExpandPhase<T, L, GatheredRow<T, L>>(m, b, c, in, row, phase_h, phase_w, gx);
+        }
+      }
+    }
+  }
+
+  const ExpandMap<T>& m;
+  const T* const in;
+  const int64_t begin, end;
+  T* const out;
+};
 
 template <typename T>
 void ExpandRows(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out) {
-  for (int64_t b = 0; b < m.block_count; ++b) {
-    ExpandBand<T, MostLanes<T>()>(m, b, in, begin, end, out);
-  }
+  ForEachBlock<T>(m.channels, ExpandBand<T>{m, in, begin, end, out});
 }
 
 // ---- the gradient to the shift -----------------------------------------------------------------
 
-template <typename T, int L, bool kStrideOne, bool kInteger>
-SSPQ_INLINE void CorrelateBlock(const PixelMap<T>& m, int64_t channel, const BlockReads& reads,
-                                const T* x, const T* gy, bool start, int64_t begin, int64_t end,
-                                T* above, double* sums_x, double* sums_y) {
+template <typename T, int L, typename Row, bool kStrideOne, bool kInteger>
+__attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t block, int64_t channel,
+                                              const T* x, const T* gy, bool start, int64_t begin,
+                                              int64_t end, T* above, double* sums_x,
+                                              double* sums_y) {
   typedef Vec<T, L> V;
   const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const V scale_x = Load<T, L>(m.scale_x + channel), scale_y = Load<T, L>(m.scale_y + channel);
   const Mask<T, L> integer_x = scale_x != T(1), integer_y = scale_y != T(1);
-  // Samples and slopes of the row above, and samples of the row above that.
-  const int64_t size = m.out_w * m.channels;
-  T* const h0 = above + channel * m.out_w;
-  T* const d0 = h0 + size;
-  T* const h_before = d0 + size;
-  auto gather = [&](int64_t row) __attribute__((always_inline)) {
-    return GatheredRow<T, L>(m, reads, x, channel, row);
+  const int64_t width = m.out_w, stride = m.stride_w, channels = m.channels;
+  // Of the row above: samples and slopes side by side; of the row above that: samples.
+  T* const last = above + 2 * channel * width;
+  T* const sample_before = above + 2 * channels * width + channel * width;
+  const int64_t lines =
+      kStrideOne ? 1 : (m.stride_h < 3 ? m.stride_h : 2) * (stride < 3 ? stride : 3);
+  ReadAhead<T> inputs(x + end * m.stride_h * m.in_w * channels, block, (end - begin) * width,
+                      lines);
+  auto slope_of = [&](V before, V left, V right) __attribute__((always_inline)) {
+    return kInteger ? scale_x * (right - Either<T, L>(integer_x, before, left)) : right - left;
   };
-  auto slope = [&](V before, V z0, V z1) __attribute__((always_inline)) {
-    return kInteger ? scale_x * (z1 - Either<T, L>(integer_x, before, z0)) : z1 - z0;
+  auto push = [&](int64_t j, V sample, V slope) __attribute__((always_inline)) {
+    T* const at = last + 2 * j * L;
+    if (kInteger) Store<T, L>(sample_before + j * L, Load<T, L>(at));
+    Store<T, L>(at, sample);
+    Store<T, L>(at + L, slope);
   };
-  auto push = [&](int64_t j, V h, V d) __attribute__((always_inline)) {
-    if (kInteger) Store<T, L>(h_before + j * L, Load<T, L>(h0 + j * L));
-    Store<T, L>(h0 + j * L, h);
-    Store<T, L>(d0 + j * L, d);
-  };
-  auto keep = [&](int64_t j, V before, V z0, V z1) __attribute__((always_inline)) {
-    push(j, lo_x * z0 + hi_x * z1, slope(before, z0, z1));
+  auto keep = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
+    push(j, lo_x * left + hi_x * right, slope_of(before, left, right));
   };
   Sums<T, L> sum_x, sum_y;
   sum_x.Load(sums_x + channel);
   sum_y.Load(sums_y + channel);
   const T* g;
-  auto correlate = [&](int64_t j, V before, V z0, V z1) __attribute__((always_inline)) {
-    const V h = lo_x * z0 + hi_x * z1, d = slope(before, z0, z1);
-    V upper = Load<T, L>(h0 + j * L);
-    if (kInteger) upper = Either<T, L>(integer_y, Load<T, L>(h_before + j * L), upper);
-    const V dy = kInteger ? scale_y * (h - upper) : h - upper;
+  auto correlate = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
+    inputs.Step();
+    const V sample = lo_x * left + hi_x * right, slope = slope_of(before, left, right);
+    V upper = Load<T, L>(last + 2 * j * L);
+    if (kInteger) upper = Either<T, L>(integer_y, Load<T, L>(sample_before + j * L), upper);
     const V gradient = Load<T, L>(g);
-    sum_x.Add(gradient * (lo_y * Load<T, L>(d0 + j * L) + hi_y * d));
-    sum_y.Add(gradient * dy);
-    push(j, h, d);
-    g += m.channels;
+    sum_x.Add(gradient * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * slope));
+    sum_y.Add(gradient * (kInteger ? scale_y * (sample - upper) : sample - upper));
+    push(j, sample, slope);
+    g += channels;
   };
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = i * m.stride_h;
-    if (m.stride_h != 1 || (start && i == begin)) {
-      if (kInteger) VisitRow<kStrideOne, true>(gather(row - 1), m.out_w, m.stride_w, keep);
-      VisitRow<kStrideOne, kInteger>(gather(row), m.out_w, m.stride_w, keep);
+    for (int64_t r = kInteger ? row - 1 : row; r <= row; ++r) {
+      if (m.stride_h == 1 && !(start && i == begin)) break;
+      const Row upper(m, 0, channel, x, r);
+      VisitRow<kStrideOne, kInteger>(upper, width, stride, keep);
     }
-    g = gy + i * m.out_w * m.channels + channel;
-    VisitRow<kStrideOne, kInteger>(gather(row + 1), m.out_w, m.stride_w, correlate);
+    g = gy + i * width * channels + channel;
+    const Row lower(m, 0, channel, x, row + 1);
+    VisitRow<kStrideOne, kInteger>(lower, width, stride, correlate);
   }
   sum_x.Store(sums_x + channel);
   sum_y.Store(sums_y + channel);
 }
 
-template <typename T, int L>
-void CorrelateBand(const PixelMap<T>& m, int64_t index, const T* x, const T* gy, bool start,
-                   int64_t begin, int64_t end, T* above, double* sums_x, double* sums_y) {
-  constexpr int kNarrower = Narrower<T>(L);
-  const Block& block = m.blocks[index];
-  const BlockReads& reads = m.reads[index];
-  const int64_t c = block.channel;
-  if (block.lanes < L) {
-    CorrelateBand<T, kNarrower>(m, index, x, gy, start, begin, end, above, sums_x, sums_y);
-  } else if (m.stride_w == 1 && !block.integer) {
-    CorrelateBlock<T, L, true, false>(m, c, reads, x, gy, start, begin, end, above, sums_x, sums_y);
-  } else if (m.stride_w == 1) {
-    CorrelateBlock<T, L, true, true>(m, c, reads, x, gy, start, begin, end, above, sums_x, sums_y);
-  } else if (!block.integer) {
-    CorrelateBlock<T, L, false, false>(m, c, reads, x, gy, start, begin, end, above, sums_x,
-                                       sums_y);
-  } else {
-    CorrelateBlock<T, L, false, true>(m, c, reads, x, gy, start, begin, end, above, sums_x, sums_y);
+template <typename T>
+struct CorrelateBand {
+  template <int L>
+  SSPQ_INLINE void Run(int64_t b, int64_t c) const {
+    if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
+    RunOn<L, GatheredRow<T, L>>(b, c);
   }
-}
+
+  template <int L, typename Row>
+  SSPQ_INLINE void RunOn(int64_t b, int64_t c) const {
+    if (m.stride_w == 1) {
+      if (m.integer) return Run<L, Row, true, true>(b, c);
+      Run<L, Row, true, false>(b, c);
+    } else {
+      if (m.integer) return Run<L, Row, false, true>(b, c);
+      Run<L, Row, false, false>(b, c);
+    }
+  }
+
+  template <int L, typename Row, bool kStrideOne, bool kInteger>
+  SSPQ_INLINE void Run(int64_t b, int64_t c) const {
+    CorrelateBlock<T, L, Row, kStrideOne, kInteger>(m, b, c, x, gy, start, begin, end, above,
+                                                    sums_x, sums_y);
+  }
+
+  const PixelMap<T>& m;
+  const T* const x;
+  const T* const gy;
+  const bool start;
+  const int64_t begin, end;
+  T* const above;
+  double* const sums_x;
+  double* const sums_y;
+};
 
 template <typename T>
 void ShiftGradientRows(const PixelMap<T>& m, const T* x, const T* gy, bool start, int64_t begin,
                        int64_t end, T* above, double* sums_x, double* sums_y) {
-  for (int64_t b = 0; b < m.block_count; ++b) {
-    CorrelateBand<T, MostLanes<T>()>(m, b, x, gy, start, begin, end, above, sums_x, sums_y);
-  }
+  ForEachBlock<T>(m.channels, CorrelateBand<T>{m, x, gy, start, begin, end, above, sums_x, sums_y});
 }
 
 }  // namespace SSPQ_CPU_VERSION

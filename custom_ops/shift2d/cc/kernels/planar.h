@@ -132,6 +132,17 @@ struct ExpandedRow {
   V weight;
 };
 
+// Asks for what the planes to come will read or write, as far ahead as memory is slow: strips leave
+// gaps between the rows that the processor's own prefetching does not see through.
+SSPQ_INLINE int64_t PrefetchDistance(int64_t plane_bytes) {
+  return plane_bytes < 4096 ? 4096 : plane_bytes;
+}
+
+template <typename T>
+SSPQ_INLINE void Prefetch(const T* p, int64_t bytes) {
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + bytes, 0, 2);
+}
+
 // ---- what rows give to the output
 // ----------------------------------------------------------------
 
@@ -140,10 +151,14 @@ class RowWriter {
  public:
   // `strip` is a column; rows are written from top to bottom.
   SSPQ_INLINE RowWriter(T* out, int64_t rows, int64_t width, int64_t strip)
-      : out_(out + strip), width_(width), last_(width < L ? out + (rows - 1) * width : nullptr) {}
+      : out_(out + strip),
+        width_(width),
+        last_(width < L ? out + (rows - 1) * width : nullptr),
+        ahead_(PrefetchDistance(rows * width * sizeof(T))) {}
 
   SSPQ_INLINE void Seek(int64_t row) { out_ += row * width_; }
   SSPQ_INLINE void Write(Vec<T, L> v) {
+    Prefetch(out_, ahead_);
     if (out_ == last_) {
       for (int k = 0; k < width_; ++k) out_[k] = v[k];
     } else {
@@ -156,6 +171,7 @@ class RowWriter {
   T* out_;
   const int64_t width_;
   const T* const last_;  // has no row below to spill into
+  const int64_t ahead_;
 };
 
 // Output rows [begin, end) of a strip, each a blend of two rows.
@@ -166,6 +182,7 @@ SSPQ_INLINE void BlendStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row&
   const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
   const int64_t step = v.stride * h.in;
   out.Seek(begin);
+  const int64_t ahead = PrefetchDistance(v.in * h.in * sizeof(T));
   int64_t i = begin;
   const T* p = in + (v.start + i * v.stride) * h.in;  // the upper of the two rows
   const int64_t both = v.begin[1] < v.end[2] ? v.begin[1] : v.end[2];
@@ -178,12 +195,17 @@ SSPQ_INLINE void BlendStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row&
   if (v.stride == 1) {
     V above = i < stop ? row(p) : zero;
     for (; i < stop; ++i, p += step) {
+      Prefetch(p + row.at, ahead);
       const V below = row(p + h.in);
       out.Write(lo * above + hi * below);
       above = below;
     }
   } else {
-    for (; i < stop; ++i, p += step) out.Write(lo * row(p) + hi * row(p + h.in));
+    for (; i < stop; ++i, p += step) {
+      Prefetch(p + row.at, ahead);
+      Prefetch(p + h.in + row.at, ahead);
+      out.Write(lo * row(p) + hi * row(p + h.in));
+    }
   }
   // Those whose lower one lies below the image, or both.
   for (; i < end; ++i, p += step) {
@@ -214,44 +236,50 @@ SSPQ_INLINE void ExpandStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row
   }
 }
 
+// On its own, so that it has the registers to itself.
+template <typename T, int L, typename Row>
+__attribute__((noinline)) void MapStrip(const AxisMap<T>& v, const AxisMap<T>& h, int64_t strip,
+                                        const T* in, int64_t begin, int64_t end, T* out) {
+  const Row row(h, strip);
+  const RowWriter<T, L> writer(out, v.out, h.out, strip);
+  if (v.expand) {
+    ExpandStrip<T, L>(v, h, row, in, begin, end, writer);
+  } else {
+    BlendStrip<T, L>(v, h, row, in, begin, end, writer);
+  }
+}
+
+// The strip after `strip`, or -1 after the last one.
+template <int L>
+SSPQ_INLINE int64_t NextStrip(int64_t strip, int64_t width) {
+  return strip + L >= width ? -1 : strip + 2 * L <= width ? strip + L : width - L;
+}
+
 // Rows at a time, so that what one strip reads and writes is still in the cache for the next one.
 template <typename T>
-SSPQ_INLINE int64_t BandRows(const AxisMap<T>& v, const AxisMap<T>& h) {
-  const int64_t bytes = (h.in * (v.expand ? 1 : v.stride) + h.out) * sizeof(T);
-  const int64_t rows = 24 * 1024 / bytes;
+SSPQ_INLINE int64_t BandRows(const PlaneShape& s) {
+  const int64_t bytes = (s.h.in * (s.v.expand ? 1 : s.v.stride) + s.h.out) * sizeof(T);
+  const int64_t rows = 32 * 1024 / (bytes + 1);
   return rows < 8 ? 8 : rows;
 }
 
 template <typename T, int L, typename Row>
-SSPQ_INLINE void MapStrips(const AxisMap<T>& v, const AxisMap<T>& h, const T* in, T* out) {
-  const int64_t band = BandRows(v, h);
-  for (int64_t begin = 0; begin < v.out; begin += band) {
-    const int64_t end = begin + band < v.out ? begin + band : v.out;
-    for (int64_t strip = 0;;) {
-      const Row row(h, strip);
-      const RowWriter<T, L> writer(out, v.out, h.out, strip);
-      if (v.expand) {
-        ExpandStrip<T, L>(v, h, row, in, begin, end, writer);
-      } else {
-        BlendStrip<T, L>(v, h, row, in, begin, end, writer);
-      }
-      if (strip + L >= h.out) break;
-      strip = strip + 2 * L <= h.out ? strip + L : h.out - L;
-    }
-  }
-}
-
-template <typename T, int L, typename Row>
-SSPQ_INLINE void MapEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<T>* taps_h,
-                         const T* in, T* out, int64_t count) {
+void MapEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<T>* taps_h, const T* in,
+             T* out, int64_t count) {
   const int64_t in_size = s.v.in * s.h.in, out_size = s.v.out * s.h.out;
+  const int64_t band = BandRows<T>(s);
   for (int64_t p = 0; p < count; ++p, in += in_size, out += out_size) {
     const AxisMap<T> v(s.v, taps_v[p]), h(s.h, taps_h[p]);
     if (v.OutOfReach(1) || h.OutOfReach(1)) {
       const T nothing = v.lo * h.lo * T(0);
       for (int64_t k = 0; k < out_size; ++k) out[k] = nothing;
-    } else {
-      MapStrips<T, L, Row>(v, h, in, out);
+      continue;
+    }
+    for (int64_t begin = 0; begin < v.out; begin += band) {
+      const int64_t end = begin + band < v.out ? begin + band : v.out;
+      for (int64_t strip = 0; strip >= 0; strip = NextStrip<L>(strip, h.out)) {
+        MapStrip<T, L, Row>(v, h, strip, in, begin, end, out);
+      }
     }
   }
 }
@@ -279,8 +307,9 @@ void MapPlanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, co
 
 // Adds to `columns`, by column, the sums of output rows [begin, end) of a strip.
 template <int S, typename T, int L, bool kInteger>
-SSPQ_INLINE void CorrelateStrip(const AxisMap<T>& v, const AxisMap<T>& h, const T* x, const T* gy,
-                                int64_t strip, double* columns_x, double* columns_y) {
+__attribute__((noinline)) void CorrelateStrip(const AxisMap<T>& v, const AxisMap<T>& h, const T* x,
+                                              const T* gy, int64_t strip, double* columns_x,
+                                              double* columns_y) {
   typedef Vec<T, L> V;
   const SampledRow<S, T, L> row(h, strip);
   const Mask<T, L> in_before = Columns<T, L>(strip, h.begin[0], h.end[0]);
@@ -312,6 +341,7 @@ SSPQ_INLINE void CorrelateStrip(const AxisMap<T>& v, const AxisMap<T>& h, const 
     if (back) read(v.start - 1, &h_before, &unused);
     read(v.start, &h0, &d0);
   }
+  const int64_t ahead = PrefetchDistance(v.in * h.in * sizeof(T));
   const T* g_row = gy + strip;
   for (int64_t i = 0; i < v.out; ++i, g_row += h.out) {
     const int64_t r = v.start + i * v.stride;
@@ -320,6 +350,7 @@ SSPQ_INLINE void CorrelateStrip(const AxisMap<T>& v, const AxisMap<T>& h, const 
       read(r, &h0, &d0);
     }
     read(r + 1, &h1, &d1);
+    Prefetch(x + r * h.in + row.at, ahead);
     const V g = Load<T, L>(g_row);
     sum_x.Add(g * (lo * d0 + hi * d1));
     sum_y.Add(g * (back ? half_y * (h1 - h_before) : h1 - h0));
@@ -332,23 +363,21 @@ SSPQ_INLINE void CorrelateStrip(const AxisMap<T>& v, const AxisMap<T>& h, const 
 }
 
 template <int S, typename T, int L>
-SSPQ_INLINE void CorrelateEach(const PlaneShape& s, const AxisTap<T>* taps_v,
-                               const AxisTap<T>* taps_h, const T* x, const T* gy, int64_t count,
-                               double* columns, double* sum_x, double* sum_y) {
+void CorrelateEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<T>* taps_h,
+                   const T* x, const T* gy, int64_t count, double* columns, double* sum_x,
+                   double* sum_y) {
   const int64_t in_size = s.v.in * s.h.in, out_size = s.v.out * s.h.out;
   double* const columns_x = columns;
   double* const columns_y = columns + ColumnSums(s.h.out) / 2;
   for (int64_t p = 0; p < count; ++p, x += in_size, gy += out_size) {
     const AxisMap<T> v(s.v, taps_v[p]), h(s.h, taps_h[p]);
     if (v.OutOfReach(0) || h.OutOfReach(0)) continue;
-    for (int64_t strip = 0;;) {
+    for (int64_t strip = 0; strip >= 0; strip = NextStrip<L>(strip, h.out)) {
       if (v.integer || h.integer) {
         CorrelateStrip<S, T, L, true>(v, h, x, gy, strip, columns_x, columns_y);
       } else {
         CorrelateStrip<S, T, L, false>(v, h, x, gy, strip, columns_x, columns_y);
       }
-      if (strip + L >= h.out) break;
-      strip = strip + 2 * L <= h.out ? strip + L : h.out - L;
     }
     double total_x = 0, total_y = 0;
     for (int64_t j = 0; j < h.out; ++j) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "custom_ops/shift2d/cc/kernels/aligned.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_reference.h"
@@ -51,7 +52,7 @@ class PaddedPlanes {
  private:
   const T* const data_;
   const int64_t size_, count_, slack_, edge_;
-  std::vector<T> copy_;
+  AlignedVector<T> copy_;
 };
 
 template <typename T>
@@ -71,12 +72,12 @@ class Shift2DCpu {
       if (backward) plane_gradients_.reset(new PlanePlan<T>(PlanePlan<T>::Adjoint(g, taps_)));
       return;
     }
-    pixels_.reset(new PixelPlan<T>(g, taps_, kernels_.lanes, false));
+    pixels_.reset(new PixelPlan<T>(g, taps_, false));
     if (!backward) return;
     if (g.h.stride == 1 && g.w.stride == 1) {
-      pixel_gradients_.reset(new PixelPlan<T>(g, taps_, kernels_.lanes, true));
+      pixel_gradients_.reset(new PixelPlan<T>(g, taps_, true));
     } else {
-      expanded_gradients_.reset(new ExpandPlan<T>(g, taps_, kernels_.lanes));
+      expanded_gradients_.reset(new ExpandPlan<T>(g, taps_));
     }
   }
 
@@ -87,25 +88,33 @@ class Shift2DCpu {
   }
 
   void Forward(const T* x, T* y, int64_t begin, int64_t end) const {
-    if (reference_ && g_.nchw) {
-      for (int64_t p = begin; p < end; ++p) {
-        ReferenceForward(g_, taps_, x, p / g_.channels, p % g_.channels, 0, g_.h.out, y);
-      }
-    } else if (g_.nchw) {
-      PaddedPlanes<T> from = Planes(x, g_.h.in * g_.w.in, PlaneSlack(planes_->shape.h));
-      MapPlanes(*planes_, begin, end, &from, y);
-    } else {
-      std::vector<T> above(g_.w.out * g_.channels);
-      const int64_t band = BandRows(g_.w.out);
-      for (int64_t row = begin; row < end;) {
-        const int64_t n = row / g_.h.out, first = row % g_.h.out;
-        const int64_t last = std::min(g_.h.out, first + end - row);
-        for (int64_t i = first; i < last; i += band) {
-          SampleRows(x, n, i == first, i, std::min(last, i + band), above.data(), y);
-        }
-        row += last - first;
-      }
+    if (g_.nchw) {
+      ForwardPlanes(x, begin, end, y);
+      return;
     }
+    AlignedVector<T> above((g_.w.out + 1) * g_.channels);
+    ForEachBand(begin, end, g_.h.out, g_.w.out, [&](int64_t n, bool start, int64_t a, int64_t b) {
+      ForwardRows(x, n, start, a, b, above.data(), y);
+    });
+  }
+
+  // ---- the gradient to x alone
+
+  int64_t input_gradient_items() const {
+    return g_.nchw ? g_.batch * g_.channels : g_.batch * g_.h.in;
+  }
+
+  void InputGradient(const T* gy, T* gx, int64_t begin, int64_t end) const {
+    if (g_.nchw) {
+      const int64_t slack = reference_ ? 0 : PlaneSlack(plane_gradients_->shape.h);
+      PaddedPlanes<T> from = Planes(gy, g_.h.out * g_.w.out, slack);
+      InputGradientPlanes(gy, &from, begin, end, gx);
+      return;
+    }
+    AlignedVector<T> above((g_.w.in + 1) * g_.channels);
+    ForEachBand(begin, end, g_.h.in, g_.w.in, [&](int64_t n, bool start, int64_t a, int64_t b) {
+      InputGradientRows(gy, n, start, a, b, above.data(), gx);
+    });
   }
 
   // ---- backward: both gradients, one visit to the data
@@ -174,7 +183,11 @@ class Shift2DCpu {
 
   int64_t BandRows(int64_t width) const {
     const int64_t bytes = width * g_.channels * static_cast<int64_t>(sizeof(T));
-    return std::max<int64_t>(1, BandBytes() / std::max<int64_t>(1, bytes));
+    // The lines of a block lie `pixel` bytes apart; far apart, they fall onto few sets of the
+    // cache.
+    const int64_t pixel = g_.channels * static_cast<int64_t>(sizeof(T));
+    const int64_t band = pixel < 1024 ? BandBytes() : BandBytes() / 2;
+    return std::max<int64_t>(1, band / std::max<int64_t>(1, bytes));
   }
 
   // ---- NCHW
@@ -195,24 +208,51 @@ class Shift2DCpu {
     }
   }
 
+  void ForwardPlanes(const T* x, int64_t begin, int64_t end, T* y) const {
+    if (reference_) {
+      for (int64_t p = begin; p < end; ++p) {
+        ReferenceForward(g_, taps_, x, p / g_.channels, p % g_.channels, 0, g_.h.out, y);
+      }
+      return;
+    }
+    PaddedPlanes<T> from = Planes(x, g_.h.in * g_.w.in, PlaneSlack(planes_->shape.h));
+    MapPlanes(*planes_, begin, end, &from, y);
+  }
+
+  void InputGradientPlanes(const T* gy, PaddedPlanes<T>* from, int64_t begin, int64_t end,
+                           T* gx) const {
+    if (!reference_) return MapPlanes(*plane_gradients_, begin, end, from, gx);
+    for (int64_t p = begin; p < end; ++p) {
+      ReferenceInputGradient(g_, taps_, gy, p / g_.channels, p % g_.channels, 0, g_.h.in, gx);
+    }
+  }
+
+  // Adds the sums of `count` planes of channels from c on, of image n.
+  void ShiftGradientPlanes(const T* x, const T* gy, PaddedPlanes<T>* values,
+                           PaddedPlanes<T>* gradients, int64_t n, int64_t c, int64_t count,
+                           double* columns, double* sum_x, double* sum_y) const {
+    if (reference_) {
+      for (int64_t k = c; k < c + count; ++k) {
+        ReferenceShiftGradient(g_, taps_, x, gy, n, k, 0, g_.h.out, &sum_x[k], &sum_y[k]);
+      }
+      return;
+    }
+    const int64_t p = n * g_.channels + c;
+    kernels_.shift_gradient_planes(planes_->shape, &planes_->v[c], &planes_->h[c], values->Get(p),
+                                   gradients->Get(p), count, columns, &sum_x[c], &sum_y[c]);
+  }
+
   // Channels of slice `slice` of images [first, last).
   void BackwardPlanes(const T* x, const T* gy, T* gx, double* sum_x, double* sum_y, int64_t first,
                       int64_t last, int64_t slice) const {
     const int64_t begin = g_.channels * slice / slices_, end = g_.channels * (slice + 1) / slices_;
-    if (reference_) {
-      for (int64_t n = first; n < last; ++n) {
-        for (int64_t c = begin; c < end; ++c) {
-          ReferenceInputGradient(g_, taps_, gy, n, c, 0, g_.h.in, gx);
-          ReferenceShiftGradient(g_, taps_, x, gy, n, c, 0, g_.h.out, &sum_x[c], &sum_y[c]);
-        }
-      }
-      return;
-    }
     const int64_t in = g_.h.in * g_.w.in, out = g_.h.out * g_.w.out;
-    const int64_t slack =
-        std::max(PlaneSlack(plane_gradients_->shape.h), PlaneSlack(planes_->shape.h));
+    int64_t slack = 0;
+    if (!reference_) {
+      slack = std::max(PlaneSlack(plane_gradients_->shape.h), PlaneSlack(planes_->shape.h));
+    }
     PaddedPlanes<T> values = Planes(x, in, slack), gradients = Planes(gy, out, slack);
-    std::vector<double> columns(ColumnSums(g_.w.out));
+    AlignedVector<double> columns(ColumnSums(g_.w.out));
     const int64_t plane_bytes = std::max<int64_t>(1, in * sizeof(T));
     const int64_t together = std::max<int64_t>(1, BandBytes() / 4 / plane_bytes);
     for (int64_t n = first; n < last; ++n) {
@@ -220,10 +260,8 @@ class Shift2DCpu {
         const int64_t p = n * g_.channels + c;
         const int64_t count =
             std::min(values.Run(p, together), gradients.Run(p, std::min(together, end - c)));
-        MapPlanes(*plane_gradients_, p, p + count, &gradients, gx);
-        kernels_.shift_gradient_planes(planes_->shape, &planes_->v[c], &planes_->h[c],
-                                       values.Get(p), gradients.Get(p), count, columns.data(),
-                                       &sum_x[c], &sum_y[c]);
+        InputGradientPlanes(gy, &gradients, p, p + count, gx);
+        ShiftGradientPlanes(x, gy, &values, &gradients, n, c, count, columns.data(), sum_x, sum_y);
         c += count;
       }
     }
@@ -231,9 +269,25 @@ class Shift2DCpu {
 
   // ---- NHWC
 
+  // Calls visit(image, start, begin, end) for bands of rows that make up [begin, end), counted over
+  // all images of `height` rows; `start` is false where a band goes on from the one before.
+  template <typename Visit>
+  void ForEachBand(int64_t begin, int64_t end, int64_t height, int64_t width,
+                   const Visit& visit) const {
+    const int64_t band = BandRows(width);
+    for (int64_t row = begin; row < end;) {
+      const int64_t n = row / height, first = row % height;
+      const int64_t last = std::min(height, first + end - row);
+      for (int64_t i = first; i < last; i += band) {
+        visit(n, i == first, i, std::min(last, i + band));
+      }
+      row += last - first;
+    }
+  }
+
   // Rows [begin, end) of the output of image n.
-  void SampleRows(const T* x, int64_t n, bool start, int64_t begin, int64_t end, T* above,
-                  T* y) const {
+  void ForwardRows(const T* x, int64_t n, bool start, int64_t begin, int64_t end, T* above,
+                   T* y) const {
     if (reference_) {
       for (int64_t c = 0; c < g_.channels; ++c) {
         ReferenceForward(g_, taps_, x, n, c, begin, end, y);
@@ -252,7 +306,8 @@ class Shift2DCpu {
     const int64_t out_end = g_.h.out * (slice + 1) / slices_;
     const int64_t band = BandRows(g_.w.in);
     const int64_t bands = std::max<int64_t>(1, (in_end - in_begin + band - 1) / band);
-    std::vector<T> above_x(g_.w.in * g_.channels), above_shift(3 * g_.w.out * g_.channels);
+    AlignedVector<T> above_x((g_.w.in + 1) * g_.channels);
+    AlignedVector<T> above_shift(3 * (g_.w.out + 1) * g_.channels);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t k = 0; k < bands; ++k) {
         auto cut = [&](int64_t from, int64_t to, int64_t at) {

@@ -29,13 +29,21 @@ void Run(OpKernelContext* ctx, int64_t items, int64_t elements, int64_t cost, co
                       std::max<int64_t>(1, cost * elements / items), work);
 }
 
+std::string RunnableNames() {
+  std::string names;
+  for (const CpuVersion* version : RunnableCpuVersions()) names += std::string(" ") + version->name;
+  return names;
+}
+
 class Shift2DCpuKernel : public Shift2DKernel {
  public:
   explicit Shift2DCpuKernel(OpKernelConstruction* ctx) : Shift2DKernel(ctx) {
-    std::string problem;
-    version_ = FindCpuVersion(std::getenv("SSPQ_CPU"), &problem);
+    const char* name = std::getenv("SSPQ_CPU");
+    version_ = FindCpuVersion(name);
     OP_REQUIRES(ctx, version_ != nullptr,
-                ::tensorflow::errors::InvalidArgument("shift2d: ", problem));
+                ::tensorflow::errors::InvalidArgument(
+                    "shift2d: SSPQ_CPU=", name, ", expected one of", RunnableNames(),
+                    ", which this machine runs, or nothing for the first of them"));
   }
 
  protected:
@@ -79,7 +87,7 @@ class Shift2DBackward : public Shift2DCpuKernel {
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, x.shape(), &gx));
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, shift.shape(), &gshift));
     const Shift2DCpu<T> kernel(g, shift.flat<T>().data(), *version_, true);
-    std::vector<double> partial(kernel.partial_size(), 0.0);
+    AlignedVector<double> partial(kernel.partial_size(), 0.0);
     const T* x_data = x.flat<T>().data();
     const T* gy_data = gy.flat<T>().data();
     T* gx_data = gx->flat<T>().data();

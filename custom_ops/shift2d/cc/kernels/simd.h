@@ -72,6 +72,12 @@ constexpr int Narrower(int lanes) {
   return lanes > 4 ? lanes / 2 : lanes == 4 && sizeof(T) == 8 ? 2 : 1;
 }
 
+// The same for blocks of channels, whose number is mostly a multiple of the widest.
+template <typename T>
+constexpr int NarrowerBlock(int lanes) {
+  return lanes > 4 ? (sizeof(T) == 8 ? 2 : 4) : 1;
+}
+
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Load(const T* p) {
   return *reinterpret_cast<const typename Lanes<T, L>::U*>(p);
@@ -120,6 +126,63 @@ SSPQ_INLINE Vec<T, L> Shuffle(Vec<T, L> a, Vec<T, L> b, Mask<T, L> index) {
 #else
   return __builtin_shuffle(a, b, index);
 #endif
+}
+
+// Bits as another type of vector, of which only as much as both have matters.
+template <typename To, typename From>
+SSPQ_INLINE To Resize(From v) {
+  To to = {};
+  __builtin_memcpy(&to, &v, sizeof(to) < sizeof(v) ? sizeof(to) : sizeof(v));
+  return to;
+}
+
+// p[index] where the mask is set, zero elsewhere, where nothing is read.
+template <int L>
+SSPQ_INLINE Vec<float, L> Gather(const float* p, Mask<float, L> index, Mask<float, L> m, float) {
+  typedef Vec<float, L> V;
+#if defined(__AVX512F__)
+  if (L == 16) {
+    const __mmask16 lanes = _mm512_movepi32_mask(Resize<__m512i>(m));
+    return Resize<V>(
+        _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes, Resize<__m512i>(index), p, 4));
+  }
+#endif
+#if defined(__AVX2__)
+  if (L == 8) {
+    return Resize<V>(_mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, Resize<__m256i>(index),
+                                              Resize<__m256>(m), 4));
+  }
+#endif
+  V v = {};
+  for (int k = 0; k < L; ++k) v[k] = m[k] ? p[index[k]] : 0.f;
+  return v;
+}
+
+template <int L>
+SSPQ_INLINE Vec<double, L> Gather(const double* p, Mask<double, L> index, Mask<double, L> m,
+                                  double) {
+  typedef Vec<double, L> V;
+#if defined(__AVX512F__)
+  if (L == 8) {
+    const __mmask8 lanes = _mm512_movepi64_mask(Resize<__m512i>(m));
+    return Resize<V>(
+        _mm512_mask_i64gather_pd(_mm512_setzero_pd(), lanes, Resize<__m512i>(index), p, 8));
+  }
+#endif
+#if defined(__AVX2__)
+  if (L == 4) {
+    return Resize<V>(_mm256_mask_i64gather_pd(_mm256_setzero_pd(), p, Resize<__m256i>(index),
+                                              Resize<__m256d>(m), 8));
+  }
+#endif
+  V v = {};
+  for (int k = 0; k < L; ++k) v[k] = m[k] ? p[index[k]] : 0.;
+  return v;
+}
+
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Gather(const T* p, Mask<T, L> index, Mask<T, L> m) {
+  return Gather<L>(p, index, m, T());
 }
 
 // L float64 sums, to which values of type T are added lane by lane.
@@ -180,13 +243,6 @@ struct Sums {
     for (int k = 0; k < L; ++k) part[k / kLanes][k % kLanes] += static_cast<double>(v[k]);
   }
 
-  // For the branches above that are not taken, where sizes do not fit.
-  template <typename To, typename From>
-  static SSPQ_INLINE To Resize(From v) {
-    To to;
-    __builtin_memcpy(&to, &v, sizeof(to) < sizeof(v) ? sizeof(to) : sizeof(v));
-    return to;
-  }
   template <typename From>
   SSPQ_INLINE void AddPart(int k, From v) {
     part[k] += Resize<Part>(v);

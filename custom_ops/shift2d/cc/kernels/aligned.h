@@ -1,0 +1,37 @@
+// Vectors whose first value lies at the beginning of a cache line, as TensorFlow's tensors do: a
+// load or store that crosses from one line into the next takes twice as long.
+#ifndef SSPQ_SHIFT2D_ALIGNED_H_
+#define SSPQ_SHIFT2D_ALIGNED_H_
+
+#include <stdlib.h>
+
+#include <new>
+#include <vector>
+
+namespace sspq {
+
+template <typename T>
+struct AlignedAllocator {
+  typedef T value_type;
+
+  AlignedAllocator() {}
+  template <typename U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}
+
+  T* allocate(size_t n) {
+    void* p = nullptr;
+    if (posix_memalign(&p, 64, n * sizeof(T)) != 0) throw std::bad_alloc();
+    return static_cast<T*>(p);
+  }
+  void deallocate(T* p, size_t) { free(p); }
+
+  bool operator==(const AlignedAllocator&) const { return true; }
+  bool operator!=(const AlignedAllocator&) const { return false; }
+};
+
+template <typename T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_ALIGNED_H_
