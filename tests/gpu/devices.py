@@ -97,7 +97,8 @@ class Emulation:
         self.at_end = True
 
     def empty(self, size, offset):
-        array = GuardedArray(size + offset, self.at_end)
+        # At the end of a page an offset in front would change nothing.
+        array = GuardedArray(size + offset, self.at_end and not offset)
         array.bytes[:] = POISON
         array.address += offset
         array.bytes = array.bytes[offset:]
@@ -196,19 +197,20 @@ class Kernels:
         pad=(0, 0),
         normalize=False,
         data_format="NCHW",
-        offset=0,
+        offsets=(0, 0, 0, 0),
         enough_blocks=4096,
     ):
-        """y, gx, gs. ``offset``: how many elements x, y, gx and gy lie off their alignment."""
+        """y, gx, gs. ``offsets``: how many elements x, gy, y and gx lie off their alignment."""
         device, library, dtype = self.device, self.device.library, x.dtype
         there, back = self.AXES[data_format], self.BACK[data_format]
         sizes = self.sizes(x.shape, stride, pad, data_format)
         library.sspq_enough_blocks(enough_blocks)
-        skip = offset * dtype.itemsize
+        skip = [o * dtype.itemsize for o in offsets]
         x_there, gy_there = [np.ascontiguousarray(a.transpose(there)) for a in (x, gy)]
-        inputs = [device.upload(a, o) for a, o in ((x_there, skip), (shift, 0), (gy_there, skip))]
+        placed = (x_there, skip[0]), (shift, 0), (gy_there, skip[1])
+        inputs = [device.upload(values, offset) for values, offset in placed]
         on_x, on_shift, on_gy = [a.address for a in inputs]
-        y, gx = device.empty(gy.nbytes, skip), device.empty(x.nbytes, skip)
+        y, gx = device.empty(gy.nbytes, skip[2]), device.empty(x.nbytes, skip[3])
         gs = device.empty(shift.nbytes, 0)
         workspace = device.empty(library.sspq_workspace(sizes, dtype.itemsize), 0)
         outputs = (y, gx, gs)

@@ -77,7 +77,14 @@ SHAPES = [
     (2, 3, 1, 37),
     (1, 300, 1, 2),
 ]
-WHERE = [((1, 1), (0, 0)), ((1, 1), (2, 1)), ((2, 2), (0, 0)), ((2, 2), (1, 1)), ((3, 1), (0, 2))]
+WHERE = [
+    ((1, 1), (0, 0)),
+    ((1, 1), (2, 0)),
+    ((1, 1), (0, 1)),
+    ((2, 2), (0, 0)),
+    ((2, 2), (1, 1)),
+    ((3, 1), (0, 2)),
+]
 
 
 @all_types
@@ -127,10 +134,11 @@ def test_both_layouts_give_the_same_bits(kernels, shape, stride, pad, dtype):
 @all_types
 @both_layouts
 @pytest.mark.parametrize("offset", [1, 2, 4])
-def test_unaligned_pointers_give_the_same_bits(kernels, offset, data_format, dtype):
+@pytest.mark.parametrize("which", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)], ids=str)
+def test_unaligned_pointers_give_the_same_bits(kernels, which, offset, data_format, dtype):
     inputs = arrays(3, (3, 4, 5, 16), dtype)
     aligned = kernels(*inputs, data_format=data_format)
-    shifted = kernels(*inputs, data_format=data_format, offset=offset)
+    shifted = kernels(*inputs, data_format=data_format, offsets=[offset * w for w in which])
     for name, a, b in zip(("y", "gx"), aligned, shifted):
         assert a.tobytes() == b.tobytes(), name
     assert_right(shifted, *inputs)
@@ -187,6 +195,20 @@ def test_values_that_are_not_finite_reach_only_what_reads_them(kernels, shift, s
     np.testing.assert_array_equal(np.isnan(y), np.isnan(right))
     right = reference.gradient_to_x(x, shifts, gy, **where)
     np.testing.assert_array_equal(np.isfinite(gx), np.isfinite(right))
+
+
+@both_layouts
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shift", [-3.5, -3.0])
+def test_pixels_that_nothing_reads_do_not_reach_the_sums(kernels, shift, stride, data_format):
+    where = dict(stride=(stride, stride), pad=(0, 0))
+    x, shifts, gy = arrays(12, (2, 2, 9, 9), np.float32, **where)
+    shifts[:] = shift
+    x[:, :, 7:] = np.inf
+    x[:, :, :, 7:] = np.nan
+    gs = kernels(x, shifts, gy, **where, data_format=data_format)[2]
+    right = reference.gradient_to_shift(np.where(np.isfinite(x), x, 0), shifts, gy, **where)
+    np.testing.assert_allclose(gs, right, rtol=0, atol=1e-5 * np.abs(right).max())
 
 
 @both_layouts

@@ -41,8 +41,7 @@ __device__ inline void AddRow(const Backward& p, const Taps<Compute<S>>& taps, i
   T upper[V + 1], lower[V + 1];
   ReadRow<V>(x, row, column, upper);
   ReadRow<V>(x, row + 1, column, lower);
-  const Vector<S, V> gradient =
-      *reinterpret_cast<const Vector<S, V>*>(gy.data + i * gy.image.row + j);
+  const Vector<S, V> gradient = AsVector<V>(gy.data + i * gy.image.row + j);
 #pragma unroll
   for (int k = 0; k < V; ++k) {
     sum->Add(Slope(taps.y, taps.x, upper[k], upper[k + 1], lower[k], lower[k + 1]),

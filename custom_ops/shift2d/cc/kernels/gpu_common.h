@@ -55,6 +55,17 @@ struct alignas(sizeof(S) * V) Vector {
   S v[V];
 };
 
+// The V elements at `data`, which is aligned to all of them. A reference, so that checking
+// compilers look at the alignment.
+template <int V, typename S>
+__device__ inline const Vector<S, V>& AsVector(const S* data) {
+  return *reinterpret_cast<const Vector<S, V>*>(data);
+}
+template <int V, typename S>
+__device__ inline Vector<S, V>& AsVector(S* data) {
+  return *reinterpret_cast<Vector<S, V>*>(data);
+}
+
 // One image [C, H, W] or [H, W, C]: its size, and the distances between neighbours in elements.
 struct Image {
   int height, width;
@@ -122,8 +133,7 @@ __device__ inline void ReadRow(const Plane<S>& plane, int row, int first,
     const int column = start + part * V;
     Vector<S, V> loaded = Vector<S, V>();
     if (Inside(row, image.height) && Inside(column, image.width)) {
-      const S* data = plane.data + row * image.row + column * image.column;
-      loaded = *reinterpret_cast<const Vector<S, V>*>(data);
+      loaded = AsVector<V>(plane.data + row * image.row + column * image.column);
     }
 #pragma unroll
     for (int k = 0; k < V; ++k) window[part * V + k] = FromStorage(loaded.v[k]);

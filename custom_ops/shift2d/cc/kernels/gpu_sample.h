@@ -48,7 +48,7 @@ __device__ inline void StoreRow(const Compute<S> (&values)[V], S* to) {
   Vector<S, V> stored;
 #pragma unroll
   for (int k = 0; k < V; ++k) stored.v[k] = ToStorage<S>(values[k]);
-  *reinterpret_cast<Vector<S, V>*>(to) = stored;
+  AsVector<V>(to) = stored;
 }
 
 // Every thread has a place in the image, computes there once what to read and with which weights,

@@ -83,7 +83,6 @@ __device__ void ReduceByChannel(const ShiftSum<T>& own, int slot, int channels, 
       __syncthreads();
     }
     if (k < channels && lane == 0) store(k, tree[thread]);
-    __syncthreads();  // `tree` is written anew
   }
 }
 
