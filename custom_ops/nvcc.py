@@ -7,9 +7,10 @@ import subprocess
 from collections import namedtuple
 from typing import List, Mapping, Optional
 
-# The default: everything from Kepler on that is found in servers and desktops, as far as the nvcc
-# at hand knows it, and PTX of the newest, which drivers compile for GPUs that are newer still.
-USUAL = (35, 52, 60, 61, 70, 75, 80, 86, 89, 90, 100, 120)
+# The default: one for every generation from Kepler on, as far as the nvcc at hand knows it, since
+# code runs on later GPUs of the same first number, and Turing for its share; PTX of the newest,
+# which drivers compile for GPUs that are newer still.
+USUAL = (35, 50, 60, 70, 75, 80, 90, 100, 120)
 
 # C++11 and no fused multiply-adds, as for the CPU: those would make the bits differ from there.
 FLAGS = ["-std=c++11", "-O3", "-fmad=false", "-Xcompiler", "-fPIC,-Wall"]

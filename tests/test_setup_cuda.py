@@ -107,7 +107,7 @@ def test_something_else_than_nvcc_is_named(tmp_path):
 
 
 def test_the_usual_gpus_that_nvcc_knows_are_the_default():
-    assert nvcc.architectures(KNOWN + [87]) == ["60", "70", "75", "80+PTX"]
+    assert nvcc.architectures(KNOWN + [87]) == ["50", "60", "70", "75", "80+PTX"]
 
 
 @pytest.mark.parametrize("wish", ["75;80+PTX", "7.5;8.0+PTX", " 75 ; 80+PTX "])
