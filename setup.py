@@ -5,8 +5,10 @@
 
 Environment:
     CXX              the C++ compiler, g++ by default
-    SSPQ_WITH_CUDA   1 or 0: build CUDA kernels or not. The kernels of this version are for the CPU,
-                     so 1 is refused.
+    SSPQ_WITH_CUDA   1 or 0: compile the CUDA kernels or not; by default where there is nvcc, in
+                     CUDA_HOME, CUDA_PATH or PATH, and TensorFlow is a GPU build
+    SSPQ_CUDA_ARCHS  the GPUs to compile for, as "70;75;80+PTX": compute capabilities, where +PTX
+                     adds code for newer ones; by default the usual ones that nvcc knows
 """
 
 import concurrent.futures
@@ -17,12 +19,15 @@ import os
 import platform
 import subprocess
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, ROOT)  # pip does not
+
+from custom_ops import nvcc  # noqa: E402
 
 CPU_SOURCES = "custom_ops/*/cc/**/*.cc"
 CUDA_SOURCES = "custom_ops/*/cc/**/*.cu"
@@ -47,6 +52,18 @@ INSTRUCTION_SETS = {
     "_avx512.cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
 }
 
+# TensorFlow brings a CUDA runtime of its own, of the version that it was built for, and exports
+# functions under some of the runtime's names. Ours is of the version of the nvcc at hand, linked in
+# statically and hidden, so that neither takes the other's calls. They get along: memory, streams
+# and the current context belong to the driver, which both talk to.
+CUDA_LINK_FLAGS = [
+    "-lcudart_static",
+    "-lrt",
+    "-lpthread",
+    "-ldl",
+    "-Wl,--exclude-libs,libcudart_static.a",
+]
+
 # Run by a fresh interpreter: pip hides the installed packages from a build, and the library must
 # fit the TensorFlow that will load it, not one fetched for the build.
 ASK_TENSORFLOW = """
@@ -57,6 +74,7 @@ print(json.dumps({
     "tensorflow": tf.__version__,
     "compile_flags": tf.sysconfig.get_compile_flags(),
     "link_flags": tf.sysconfig.get_link_flags(),
+    "cuda": tf.test.is_built_with_cuda(),
 }))
 """
 
@@ -123,17 +141,44 @@ def instruction_set(source: str) -> List[str]:
     return [f for end, flags in INSTRUCTION_SETS.items() if source.endswith(end) for f in flags]
 
 
+def host_compiler_flags() -> List[str]:
+    """For nvcc: the compiler of CXX without its options."""
+    words = os.environ.get("CXX", "").split()
+    names = [w for w in words if not w.startswith("-") and os.path.basename(w) != "ccache"]
+    return ["-ccbin", names[0]] if names else []
+
+
 def find(pattern: str) -> List[str]:
     paths = glob.glob(os.path.join(ROOT, pattern), recursive=True)
     return sorted(os.path.relpath(path, ROOT) for path in paths)
 
 
-def check_cuda() -> None:
-    wish = os.environ.get("SSPQ_WITH_CUDA", "0")
-    if wish not in ("0", "1"):
+def sources(cuda: bool) -> List[str]:
+    """What is compiled; files that end in _gpu.cc belong to the CUDA kernels."""
+    cpu = [name for name in find(CPU_SOURCES) if cuda or not name.endswith("_gpu.cc")]
+    return cpu + (find(CUDA_SOURCES) if cuda else [])
+
+
+def choose_cuda(tensorflow: Dict[str, Any]) -> Optional[nvcc.Toolkit]:
+    """The CUDA to compile with, or None for a library without CUDA kernels."""
+    wish = os.environ.get("SSPQ_WITH_CUDA", "")
+    if wish not in ("", "0", "1"):
         raise BuildError("SSPQ_WITH_CUDA must be 0 or 1, got %r" % wish)
-    if wish == "1" and not find(CUDA_SOURCES):
-        raise BuildError("SSPQ_WITH_CUDA=1: this version has CPU kernels only")
+    if wish == "0" or not (wish or tensorflow["cuda"]):
+        return None
+    if not tensorflow["cuda"]:
+        raise BuildError(
+            "SSPQ_WITH_CUDA=1, but the installed TensorFlow %s is a CPU build, which runs no CUDA "
+            "kernels. Install tensorflow-gpu instead" % tensorflow["tensorflow"]
+        )
+    compiler = nvcc.find_nvcc()
+    if compiler:
+        return nvcc.toolkit(compiler)
+    missing = "no nvcc in CUDA_HOME, CUDA_PATH or PATH"
+    if wish:
+        raise BuildError("SSPQ_WITH_CUDA=1, but there is " + missing)
+    print("sspq: %s, so the op gets CPU kernels only" % missing, file=sys.stderr)
+    return None
 
 
 def digest(names: List[str], flags: List[str]) -> str:
@@ -148,19 +193,26 @@ class BuildOps(build_ext):
     """Compiles the op library, in place or into the build folder, and records what it fits."""
 
     def run(self) -> None:
-        check_cuda()
         here = self.inplace or getattr(self, "editable_mode", False)
         folder = os.path.join(ROOT if here else os.path.abspath(self.build_lib), "sspq", "lib")
         library = os.path.join(folder, "libsspq.so")
         record = os.path.join(folder, "build.json")
         facts = ask_tensorflow()
+        cuda = choose_cuda(facts)
         flags = COMPILE_FLAGS + ["-I" + ROOT] + facts["compile_flags"]
-        info = {
-            "tensorflow": facts["tensorflow"],
-            "compiler": compiler(),
-            "cuda": False,
-            "sources": digest(find(CPU_SOURCES) + find(HEADERS), flags),
-        }
+        link_flags = facts["link_flags"]
+        info = {"tensorflow": facts["tensorflow"], "compiler": compiler(), "cuda": bool(cuda)}
+        nvcc_command: List[str] = []
+        if cuda:
+            wish = os.environ.get("SSPQ_CUDA_ARCHS", "")
+            info["nvcc"] = cuda.version
+            info["cuda_archs"] = nvcc.architectures(cuda.architectures, wish)
+            nvcc_command = [cuda.nvcc] + nvcc.FLAGS + nvcc.code_flags(info["cuda_archs"])
+            nvcc_command += ["-I" + ROOT] + host_compiler_flags()
+            flags += ["-isystem", cuda.include]
+            link_flags = ["-L" + cuda.lib] + CUDA_LINK_FLAGS + link_flags
+        names = sources(bool(cuda))
+        info["sources"] = digest(names + find(HEADERS), flags + nvcc_command + link_flags)
         if os.path.isfile(library) and os.path.isfile(record) and not self.force:
             with open(record) as f:
                 if json.load(f) == info:
@@ -169,23 +221,31 @@ class BuildOps(build_ext):
         # The record goes first and comes last: a library without it counts as not built.
         if os.path.exists(record):
             os.remove(record)
-        self.compile_library(library, flags, facts["link_flags"])
+        self.compile_library(library, names, flags, nvcc_command, link_flags)
         with open(record + ".tmp", "w") as f:
             json.dump(info, f, indent=2)
         os.replace(record + ".tmp", record)
 
-    def compile_library(self, library: str, flags: List[str], link_flags: List[str]) -> None:
+    def compile_library(
+        self,
+        library: str,
+        names: List[str],
+        flags: List[str],
+        nvcc_command: List[str],
+        link_flags: List[str],
+    ) -> None:
         cxx = os.environ.get("CXX", "g++").split()
 
         def compile_one(source: str) -> str:
             target = os.path.join(os.path.abspath(self.build_temp), source + ".o")
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            extra = instruction_set(source)
-            self.run_tool(cxx + flags + extra + ["-c", os.path.join(ROOT, source), "-o", target])
+            command = nvcc_command if source.endswith(".cu") else cxx + flags
+            command = command + instruction_set(source)
+            self.run_tool(command + ["-c", os.path.join(ROOT, source), "-o", target])
             return target
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(compile_one, find(CPU_SOURCES)))
+            objects = list(pool.map(compile_one, names))
         self.run_tool(cxx + ["-shared", "-o", library + ".tmp"] + objects + link_flags)
         os.replace(library + ".tmp", library)
 
@@ -200,7 +260,7 @@ class BuildOps(build_ext):
         ]
 
     def get_source_files(self) -> List[str]:
-        return find(CPU_SOURCES) + find(HEADERS)
+        return sources(cuda=True) + find(HEADERS)
 
 
 def main() -> None:
@@ -225,5 +285,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BuildError as e:
+    except (BuildError, nvcc.CudaError) as e:
         sys.exit("sspq: %s" % e)

@@ -15,6 +15,6 @@ if [ $# -eq 0 ] || [ "${CI:-}" = true ]; then
   "$bin/ruff" format --check .
   "$bin/ruff" check .
   "$bin/mypy"
-  find custom_ops -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs "$bin/clang-format" --dry-run -Werror
+  find custom_ops tests -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs "$bin/clang-format" --dry-run -Werror
 fi
 TF_CPP_MIN_LOG_LEVEL=2 exec "$PYTHON" -m pytest "$@"

@@ -34,7 +34,8 @@ def test_env_prints_what_a_bug_report_needs():
 
 def test_env_can_be_read_by_a_program():
     state = json.loads(run("env", "--json").stdout)
-    assert state["kernels"]["SspqShift2D"] == ["CPU float32", "CPU float64"]
+    gpu = ["GPU float16", "GPU float32", "GPU float64"] if state["build"]["cuda"] else []
+    assert state["kernels"]["SspqShift2D"] == ["CPU float32", "CPU float64"] + gpu
     assert state["build"]["tensorflow"] == TF_VERSION
 
 

@@ -42,7 +42,8 @@ def shift2d(
     ``q = j*stride_w - pad_w + shift[0, c]``; ``x`` is zero outside the image.
 
     Args:
-        x: float32 or float64, ``[N, C, H, W]`` or ``[N, H, W, C]`` as ``data_format`` says.
+        x: float32 or float64, on a GPU also float16; ``[N, C, H, W]`` or ``[N, H, W, C]`` as
+            ``data_format`` says.
         shift: ``[2, C]``, same dtype: row 0 along W, row 1 along H, in input pixels. NaN or
             infinity makes the channel NaN; a shift beyond the image makes it zero.
         strides: 4 ints in the order of ``data_format``; 1 for batch and channels.
@@ -56,8 +57,9 @@ def shift2d(
         ``(size + 2*pad - 1)//stride + 1``.
 
     Gradient:
-        To ``x`` the exact adjoint. To ``shift`` the derivative of the formula, summed in float64
-        in a fixed order; at an integer shift the mean of the two one-sided derivatives.
+        To ``x`` the exact adjoint. To ``shift`` the derivative of the formula, summed in a fixed
+        order in float64 (on a GPU in pairs of float32, unless ``x`` is float64); at an integer
+        shift the mean of the two one-sided derivatives.
 
     Raises:
         ValueError: an argument is refused while the graph is built; it is named with its value.

@@ -252,7 +252,7 @@ class ExpandPlan {
       for (int64_t p = 0; p < phases; ++p) {
         for (int tap = 0; tap < taps; ++tap) {
           for (size_t c = 0; c < axis_taps.size(); ++c) {
-            const Readers<T> r = ReadersOf(a, axis_taps[c], p);
+            const Reads<T> r = ReadersOf(a, axis_taps[c], p);
             const bool lost = all.IsLost(c);
             reads.push_back(!lost && tap < r.count);
             distance.push_back(r.first + tap);

@@ -17,12 +17,17 @@
 namespace sspq {
 
 // Output pixel i of an axis reads input pixels i * stride - pad + floor(shift) and the next one.
-struct Axis {
-  int64_t in = 0;
-  int64_t out = 0;
-  int64_t stride = 1;
-  int64_t pad = 0;
+// `Int` is int64_t but in CUDA kernels, where 64-bit arithmetic is slow.
+template <typename Int>
+struct AxisOf {
+  typedef Int Index;
+  Int in = 0;
+  Int out = 0;
+  Int stride = 1;
+  Int pad = 0;
 };
+
+typedef AxisOf<int64_t> Axis;
 
 struct Geometry {
   int64_t batch = 0;
@@ -47,38 +52,45 @@ inline Axis MakeAxis(int64_t in, int64_t stride, int64_t pad) {
   return axis;
 }
 
-SSPQ_HD inline int64_t FloorDiv(int64_t a, int64_t b) {  // b > 0
+template <typename Int>
+SSPQ_HD inline Int FloorDiv(Int a, Int b) {  // b > 0
   if (b == 1) return a;  // the usual stride; a division takes as long as thirty additions
   return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
 
 // The two pixels that one channel reads along one axis, relative to the unshifted position:
 // weight `lo` for the pixel at `offset`, weight `hi` for the next one.
-template <typename T>
+template <typename T, typename Int = int64_t>
 struct Tap {
-  int64_t offset = 0;
+  Int offset = 0;
   T lo = T(0);
   T hi = T(0);
   bool finite = false;   // a NaN or infinite shift makes the whole channel NaN
   bool integer = false;  // the derivative is then the mean of the one-sided ones
 };
 
+// False for NaN and both infinities.
+template <typename T>
+SSPQ_HD inline bool IsFinite(T x) {
+  return x - x == T(0);
+}
+
 SSPQ_HD inline float Floor(float x) { return ::floorf(x); }
 SSPQ_HD inline double Floor(double x) { return ::floor(x); }
 
 // Offsets are clamped to just outside everything the axis can reach, so that a shift of 1e30
 // reads zeros instead of overflowing an integer.
-template <typename T>
-SSPQ_HD inline Tap<T> MakeTap(T shift, const Axis& axis) {
-  Tap<T> tap;
-  tap.finite = shift - shift == T(0);  // false for NaN and both infinities
+template <typename T, typename Int>
+SSPQ_HD inline Tap<T, Int> MakeTap(T shift, const AxisOf<Int>& axis) {
+  Tap<T, Int> tap;
+  tap.finite = IsFinite(shift);
   if (!tap.finite) return tap;
-  const int64_t reach = axis.in + axis.out * axis.stride + axis.pad + 2;
+  const Int reach = axis.in + axis.out * axis.stride + axis.pad + 2;
   const T floor = Floor(shift);
   tap.hi = shift - floor;
   tap.lo = T(1) - tap.hi;
   tap.integer = tap.hi == T(0);
-  tap.offset = floor > T(reach) ? reach : floor < -T(reach) ? -reach : static_cast<int64_t>(floor);
+  tap.offset = floor > T(reach) ? reach : floor < -T(reach) ? -reach : static_cast<Int>(floor);
   return tap;
 }
 

@@ -117,9 +117,9 @@ REGISTER_OP("SspqShift2DGrad")
     .Doc(R"doc(
 Both gradients of SspqShift2D in one pass.
 
-`gx` is the adjoint of the forward map. `gshift` sums, in a fixed order and in float64, the
-derivative of the bilinear weights against `gy`; at an integer shift it is the mean of the two
-one-sided derivatives.
+`gx` is the adjoint of the forward map. `gshift` sums, in a fixed order and in float64 (on a GPU in
+pairs of float32, unless T is double), the derivative of the bilinear weights against `gy`; at an
+integer shift it is the mean of the two one-sided derivatives.
 )doc");
 
 }  // namespace sspq

@@ -1,0 +1,285 @@
+"""Times the CUDA kernels of shift2d beside a copy of the same bytes. Needs no TensorFlow.
+
+    python benchmarks/shift2d_gpu.py [--megabytes 8 64 512 1024] [--rounds 20] [--json FILE]
+
+Needs a GPU, PyTorch with CUDA, numpy and nvcc. For every shape, type, layout and pass the
+candidates run in turn in one process; a row gives medians over the rounds.
+
+    GB/s       bytes that have to move: x and y forward; x, gy and gx backward
+    of copy    that rate as a share of the rate of a device-to-device copy of x
+    / grid     time of PyTorch's grid_sample over the time of shift2d; channels first only
+    / depthw.  time of a depthwise 3x3 convolution by cuDNN over that of shift2d, same layout
+
+Targets: 85 % of the copy forward, 80 % backward, and 3 times as fast as both others. A tensor that
+fits into the L2 cache is copied faster than memory allows; shift2d is held to that rate too.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import sys
+import tempfile
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+import torch
+import torch.nn.functional as nn
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tests.gpu import devices  # noqa: E402
+
+# (channels, size, stride): the shifts of L-SSPQ50. The batch makes the tensor as large as wished.
+SHAPES = [(64, 56, 1), (128, 56, 2), (128, 28, 1), (256, 14, 1), (512, 7, 1)]
+SHARE = {"forward": 0.85, "backward": 0.80}
+TIMES_FASTER = 3.0
+
+
+def size_of(tensor: torch.Tensor) -> int:
+    """In bytes."""
+    return tensor.numel() * tensor.element_size()
+
+
+class Case:
+    """One shape, type and layout: its arrays, and every candidate as a function."""
+
+    def __init__(self, kernels: devices.Kernels, shape: List[int], stride: int, dtype: Any,
+                 layout: str) -> None:  # fmt: skip
+        self.library = kernels.device.library
+        n, c, size, _ = shape
+        out = (size - 1) // stride + 1
+        form = torch.contiguous_format if layout == "NCHW" else torch.channels_last
+        options = dict(device="cuda", dtype=dtype, memory_format=form)
+        generator = torch.Generator("cuda").manual_seed(0)
+        self.x, self.gx = torch.empty(shape, **options), torch.empty(shape, **options)
+        self.y, self.gy = [torch.empty((n, c, out, out), **options) for _ in range(2)]
+        for tensor in (self.x, self.gy):
+            tensor.normal_(generator=generator)
+        self.shift = torch.empty((2, c), device="cuda", dtype=dtype)
+        self.shift.uniform_(-0.9, 0.9, generator=generator)
+        self.gshift = torch.empty_like(self.shift)
+        self.sizes = kernels.sizes(shape, (stride, stride), (0, 0), layout)
+        self.element = self.x.element_size()
+        room = self.library.sspq_workspace(self.sizes, self.element)
+        self.workspace = torch.empty(room, dtype=torch.uint8, device="cuda")
+        self.stride, self.form, self.layout = stride, form, layout
+        moved = {"forward": (self.x, self.y), "backward": (self.x, self.gy, self.gx)}
+        self.bytes = {k: sum(size_of(t) for t in tensors) for k, tensors in moved.items()}
+
+    def check(self, error: int) -> None:
+        if error:
+            raise RuntimeError("CUDA error %d" % error)
+
+    def forward(self) -> None:
+        stream = torch.cuda.current_stream().cuda_stream
+        pointers = [t.data_ptr() for t in (self.x, self.shift, self.y)]
+        self.check(self.library.sspq_forward(self.sizes, self.element, *pointers, stream))
+
+    def backward(self) -> None:
+        stream = torch.cuda.current_stream().cuda_stream
+        inputs = [t.data_ptr() for t in (self.x, self.shift, self.gy)]
+        outputs = [t.data_ptr() for t in (self.gx, self.gshift, self.workspace)]
+        self.check(
+            self.library.sspq_backward(self.sizes, self.element, *inputs, 0, *outputs, stream)
+        )
+
+    def copy(self) -> None:
+        self.gx.copy_(self.x)
+
+    def candidates(self, passes: str) -> Dict[str, Callable[[], Any]]:
+        found = {"shift2d": getattr(self, passes), "copy": self.copy}
+        makers = {"depthwise": self._depthwise}
+        if self.layout == "NCHW":
+            makers["grid"] = self._grid_sample
+        for name, make in makers.items():
+            try:
+                found[name] = self._of_pass(make(), passes)
+                found[name]()
+            except RuntimeError as e:
+                if "out of memory" not in str(e):
+                    raise
+                found.pop(name, None)  # autograd holds more than shift2d does
+                torch.cuda.empty_cache()
+        return found
+
+    def _of_pass(self, run: Any, passes: str) -> Callable[[], Any]:
+        call, inputs = run
+        if passes == "forward":
+            return lambda: call()
+        for tensor in inputs:
+            tensor.requires_grad_()
+        y = call()
+        gy = self.gy.reshape(y.shape)
+        return lambda: torch.autograd.grad(y, inputs, gy, retain_graph=True)
+
+    def _depthwise(self) -> Any:
+        c = self.x.shape[1]
+        x = self.x.detach()
+        weights = torch.randn((c, 1, 3, 3), device="cuda", dtype=x.dtype)
+        weights = weights.contiguous(memory_format=self.form)
+        stride = [self.stride, self.stride]
+
+        def call() -> Any:
+            return torch.cudnn_convolution(
+                x, weights, [1, 1], stride, [1, 1], c, True, False, False
+            )
+
+        return call, [x, weights]
+
+    def _grid_sample(self) -> Any:
+        n, c, h, w = self.x.shape
+        x, stride = self.x.detach().reshape(n * c, 1, h, w), self.stride
+        columns = torch.arange(0, w, stride, device="cuda") + self.shift[0].float()[:, None]
+        rows = torch.arange(0, h, stride, device="cuda") + self.shift[1].float()[:, None]
+        shape = (c, rows.shape[1], columns.shape[1])
+        grid = torch.stack(
+            [
+                (columns * (2 / (w - 1)) - 1)[:, None, :].expand(shape),
+                (rows * (2 / (h - 1)) - 1)[:, :, None].expand(shape),
+            ],
+            dim=-1,
+        )
+        grid = grid.to(x.dtype).repeat(n, 1, 1, 1)
+        call = lambda: nn.grid_sample(x, grid, align_corners=True)  # noqa: E731
+        if x.dtype == torch.float32:  # in float16 the grid itself is too coarse to compare
+            self.forward()
+            difference = (call().reshape(self.y.shape) - self.y).abs().max().item()
+            if difference > 1e-3:
+                raise RuntimeError("shift2d and grid_sample differ by %g" % difference)
+        return call, [x, grid]
+
+
+def time_in_turn(candidates: Dict[str, Callable[[], Any]], rounds: int) -> Dict[str, float]:
+    """Median seconds by candidate."""
+    repeat = {}
+    for name, call in candidates.items():
+        for _ in range(3):
+            call()
+        repeat[name] = max(1, int(5e-3 / _seconds(call, 3)))
+    seconds: Dict[str, List[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            seconds[name].append(_seconds(call, repeat[name]))
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def _seconds(call: Callable[[], Any], repeat: int) -> float:
+    start, end = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+    start.record()
+    for _ in range(repeat):
+        call()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3 / repeat
+
+
+def measure(
+    kernels: devices.Kernels, megabytes: List[int], rounds: int
+) -> Iterator[Dict[str, Any]]:
+    for size_mb in megabytes:
+        for (channels, size, stride), dtype, layout in (
+            (s, d, f)
+            for s in SHAPES
+            for d in (torch.float32, torch.float16)
+            for f in ("NCHW", "NHWC")
+        ):
+            image = channels * size * size * torch.empty((), dtype=dtype).element_size()
+            shape = [max(1, size_mb * 2**20 // image), channels, size, size]
+            case = Case(kernels, shape, stride, dtype, layout)
+            for passes in ("forward", "backward"):
+                seconds = time_in_turn(case.candidates(passes), rounds)
+                own = seconds["shift2d"]
+                rate, copy = case.bytes[passes] / own, 2 * size_of(case.x) / seconds["copy"]
+                yield {
+                    "megabytes": size_mb,
+                    "shape": shape,
+                    "stride": stride,
+                    "type": str(dtype).split(".")[1],
+                    "layout": layout,
+                    "pass": passes,
+                    "ms": own * 1e3,
+                    "gb_per_s": rate / 1e9,
+                    "copy_gb_per_s": copy / 1e9,
+                    "of_copy": rate / copy,
+                    "grid": seconds["grid"] / own if "grid" in seconds else None,
+                    "depthwise": seconds["depthwise"] / own if "depthwise" in seconds else None,
+                }
+                torch.cuda.empty_cache()
+
+
+def verdict(value: Optional[float], target: float) -> str:
+    return "-" if value is None else "%.2f %s" % (value, "met" if value >= target else "NOT MET")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[8, 64, 512, 1024])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--json", help="also write the rows to this file")
+    args = parser.parse_args()
+
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version(),
+        "command": " ".join(sys.argv),
+    }
+    print("\n".join("%-8s %s" % item for item in about.items()))
+    print(
+        "%5s %-16s %-8s %-6s %-9s %9s %7s %20s %20s %20s"
+        % (
+            "MB",
+            "CxHxW/stride",
+            "type",
+            "layout",
+            "pass",
+            "ms",
+            "GB/s",
+            "of copy (target)",
+            "/ grid (3)",
+            "/ depthw. (3)",
+        )  # fmt: skip
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        kernels = devices.Kernels(devices.Cuda(folder))
+        for row in measure(kernels, args.megabytes, args.rounds):
+            rows.append(row)
+            target = SHARE[row["pass"]]
+            print(
+                "%5d %-16s %-8s %-6s %-9s %9.3f %7.0f %20s %20s %20s"
+                % (
+                    row["megabytes"],
+                    "%dx%dx%d/%d" % (*row["shape"][1:], row["stride"]),
+                    row["type"],
+                    row["layout"],
+                    row["pass"],
+                    row["ms"],
+                    row["gb_per_s"],
+                    "%s (%.2f)" % (verdict(row["of_copy"], target), target),
+                    verdict(row["grid"], TIMES_FASTER),
+                    verdict(row["depthwise"], TIMES_FASTER),
+                ),
+                flush=True,
+            )
+    for passes, target in SHARE.items():
+        for name, least in (
+            ("of_copy", target),
+            ("grid", TIMES_FASTER),
+            ("depthwise", TIMES_FASTER),
+        ):
+            values = [r[name] for r in rows if r["pass"] == passes and r[name] is not None]
+            middle = statistics.median(values) if values else None
+            print(
+                "%-9s median %-10s target %.2f: %s" % (passes, name, least, verdict(middle, least))
+            )
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump(dict(about, rows=rows), f, indent=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The devices that the kernels run on."""
+
+import os
+
+import pytest
+
+from tests.gpu import devices
+
+GPU = os.environ.get("SSPQ_TEST_GPU") == "1"
+gpu_only = pytest.mark.skipif(not GPU, reason="needs a GPU: SSPQ_TEST_GPU=1, see tests/gpu")
+
+
+@pytest.fixture(scope="session")
+def emulation(tmp_path_factory):
+    return devices.Emulation(devices.compile_emulation(tmp_path_factory.mktemp("emulation")))
+
+
+@pytest.fixture(scope="session")
+def cuda(tmp_path_factory):
+    return devices.Cuda(tmp_path_factory.mktemp("cuda"))
+
+
+@pytest.fixture(scope="session", params=["emulation", "cuda"] if GPU else ["emulation"])
+def kernels(request):
+    """Forward and gradients on every device there is."""
+    return devices.Kernels(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def emulated(emulation):
+    """On the host, whatever else there is."""
+    return devices.Kernels(emulation)
+
+
+@pytest.fixture(scope="session")
+def on_gpu(cuda):
+    return devices.Kernels(cuda)
