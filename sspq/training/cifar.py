@@ -172,7 +172,7 @@ def _variables(model: Any) -> List[Any]:
 
 
 def _sizes(model: Any, top1: float) -> Dict[str, Any]:
-    size = model_size(_variables(model), model.scope, model.bitw)
+    size = model_size(_variables(model), model.weight_bits)
     return {
         "trainable_parameters": size.parameters,
         "float32_bytes": size.float32_bytes,
