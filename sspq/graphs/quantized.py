@@ -1,14 +1,58 @@
 """Puts weight quantizers between variables and the layers that read them."""
 
-from typing import Any, Callable
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, List
 
+from tensorpack.tfutils.tower import get_current_tower_context
 from tensorpack.tfutils.varreplace import remap_variables
 
+from sspq.compat import tf
 from sspq.quantizers.dorefa import get_dorefa
 from sspq.quantizers.scope import WeightBits
 
 # Graph collection of pairs (variable as stored, tensor that the graph computes with).
 QUANTIZED_WEIGHTS = "sspq/quantized_weights"
+
+
+class QuantizedOnce:
+    """Quantized weights kept in the session, next to the variables they come from.
+
+    They are no part of any collection of variables: checkpoints neither hold nor want them.
+    """
+
+    def __init__(self) -> None:
+        self._copies: List[Any] = []
+
+    def copy_of(self, quantized: Any, name: str) -> Any:
+        copy = tf.Variable(quantized, trainable=False, collections=[], name=name)
+        self._copies.append(copy)
+        return copy.value()
+
+    def refresh(self, sess: Any) -> None:
+        """Quantizes the weights that the variables hold now.
+
+        Until it was called once, the graph refuses to compute; it has to be called again whenever
+        the variables have changed.
+        """
+        sess.run([copy.initializer for copy in self._copies])
+
+
+_current: List[QuantizedOnce] = []
+
+
+@contextmanager
+def quantize_once() -> Iterator[QuantizedOnce]:
+    """A context in which towers that infer read weights computed by :meth:`QuantizedOnce.refresh`.
+
+    Elsewhere a graph quantizes its weights whenever it runs. In a batch of few images that costs as
+    much as half of the rest, and to infer it is the same every time. Towers that train are the same
+    within the context.
+    """
+    _current.append(QuantizedOnce())
+    try:
+        yield _current[-1]
+    finally:
+        _current.pop()
 
 
 def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
@@ -24,6 +68,9 @@ def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
             return v
         fw, _, _ = get_dorefa(own_bits, 32, 32)
         value = fw(v)
+        context = get_current_tower_context()
+        if _current and context is not None and not context.is_training:
+            value = _current[-1].copy_of(value, v.op.name + "_quantized")
         v.graph.add_to_collection(QUANTIZED_WEIGHTS, (v, value))
         return value
 
