@@ -65,7 +65,7 @@ class Built:
             [
                 op.outputs[0]
                 for op in self.sess.graph.get_operations()
-                if op.type == "Round" and op.name.startswith("infer/")
+                if op.type == "Rint" and op.name.startswith("infer/")
             ]
         )
 

@@ -73,7 +73,7 @@ def test_a_predictor_gives_the_same_values_without_quantizing_again(tmp_path):
     once = inference.OfflinePredictor(config(checkpoint))
     np.testing.assert_array_equal(once(IMAGES)[0], plain(IMAGES)[0])
     assert "Tanh" in ops_behind(plain.output_tensors[0])
-    assert not {"Tanh", "Round"} & ops_behind(once.output_tensors[0])
+    assert not {"Tanh", "Rint"} & ops_behind(once.output_tensors[0])
 
 
 def test_a_predictor_that_is_fed_by_a_queue_gives_the_same_values(tmp_path):
