@@ -214,6 +214,18 @@ def test_weight_decay_is_on_kernels_and_on_norms_if_asked(sess):
     np.testing.assert_allclose(all_in - plain, decay("/gamma", "/beta"), rtol=1e-2)
 
 
+def test_updates_follow_nesterov_s_momentum(sess):
+    v = tf.get_variable("v", initializer=1.0)
+    step = sspq.ImageNetSSPQ().optimizer().minimize(v * v)
+    sess.run(tf.global_variables_initializer())
+    expected, momentum = 1.0, 0.0
+    for _ in range(3):
+        sess.run(step)
+        momentum = 0.9 * momentum + 2 * expected
+        expected -= 0.1 * (2 * expected + 0.9 * momentum)
+        np.testing.assert_allclose(sess.run(v), expected, rtol=1e-5)
+
+
 def test_the_input_is_bgr_of_any_type(sess):
     bgr = np.zeros((1, 1, 1, 3), np.uint8)
     bgr[..., 2] = 255  # red
