@@ -3,9 +3,20 @@
 ``import sspq`` also registers the tensorpack layer ``Shift2D``.
 """
 
+from sspq import resnet_model2, resnet_model3, resnet_model4
 from sspq.layers import Shift2D
 from sspq.ops.shift2d import shift2d
 from sspq.training.cifar_model import CifarSSPQ34
+from sspq.training.imagenet_model import ImageNetSSPQ
 from sspq.version import __version__
 
-__all__ = ["CifarSSPQ34", "Shift2D", "__version__", "shift2d"]
+__all__ = [
+    "CifarSSPQ34",
+    "ImageNetSSPQ",
+    "Shift2D",
+    "__version__",
+    "resnet_model2",
+    "resnet_model3",
+    "resnet_model4",
+    "shift2d",
+]

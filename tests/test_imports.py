@@ -15,6 +15,7 @@ ORDER = [
     {"ops", "quantizers"},
     {"layers"},
     {"graphs", "data"},
+    {"resnet_model2", "resnet_model3", "resnet_model4"},
     {"training", "report"},
     {"cli"},
     {"__main__", "__init__"},

@@ -1,8 +1,9 @@
 """Blocks that the shift networks are made of. Variable names are those of published checkpoints."""
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from tensorpack.models import BatchNorm, Conv2D
+from tensorpack.tfutils.argscope import get_arg_scope
 from tensorpack.utils.argtools import get_data_format
 
 from sspq.compat import has_gpu, tf
@@ -23,45 +24,53 @@ def resolve_data_format(data_format: str) -> str:
     return data_format
 
 
+def clip(x: Any) -> Any:
+    """To [0, 1], the range that activations are quantized in."""
+    return tf.clip_by_value(x, 0.0, 1.0)
+
+
 def clip_and_quantize(fa: Quantizer) -> Activation:
     """The papers' "activate": clip to [0, 1], then quantize."""
-    return lambda x: fa(tf.clip_by_value(x, 0.0, 1.0))
+    return lambda x: fa(clip(x))
 
 
-def channels_of(x: Any, data_format: str) -> int:
-    nchw = get_data_format(data_format, keras_mode=False) == "NCHW"
-    return x.shape.as_list()[1 if nchw else 3]
+def layout() -> str:
+    """NCHW or NHWC: the layout of the convolutions in the current argscope."""
+    return get_data_format(get_arg_scope()["Conv2D"].get("data_format", "NHWC"), keras_mode=False)
+
+
+def channels_of(x: Any) -> int:
+    """The number of channels of a 4-D tensor in the current layout."""
+    return x.shape.as_list()[1 if layout() == "NCHW" else 3]
+
+
+def shortcut_of(
+    x: Any, out_features: int, stride: int, activation: Optional[Activation] = None
+) -> Any:
+    """``x`` itself, or the 1x1 convolution ``convshortcut`` if the number of channels changes."""
+    if channels_of(x) == out_features:
+        return x
+    return Conv2D("convshortcut", x, out_features, 1, strides=stride, activation=activation)
 
 
 def shift_block(
-    x: Any,
-    features: int,
-    out_features: int,
-    stride: int,
-    activate: Activation,
-    preactivate: bool,
-    bias: bool,
-    data_format: str,
+    x: Any, features: int, out_features: int, stride: int, activate: Activation, preactivate: bool
 ) -> Any:
     """Inverted shift block: 1x1 convolution, shift, 1x1 convolution, plus a shortcut.
 
     ``conv1x1a`` (features) - BN - activate - shift (stride) - ``conv1x1b`` (out_features) - BN.
     The shortcut leaves ahead of the pre-activation: taken after it, gradients double from block to
-    block towards the input and nothing is learned. It is the identity unless the number of
-    channels changes, then a 1x1 convolution with the block's stride.
+    block towards the input and nothing is learned.
 
-    Args:
-        x: 4-D tensor in the layout of the current argscope, which ``data_format`` names.
-        bias: of ``conv1x1b`` and ``convshortcut``; ``conv1x1a`` has none.
+    ``conv1x1a`` has no bias; whether ``conv1x1b`` and ``convshortcut`` have one, and the layout, is
+    the current argscope's choice.
     """
     shortcut = x
     if preactivate:
         x = activate(BatchNorm("preact", x))
     x = Conv2D("conv1x1a", x, features, 1, use_bias=False)
     x = activate(BatchNorm("stembn", x))
-    x = Shift2D("shift_q", x, 2, features, stride=stride)
-    x = Conv2D("conv1x1b", x, out_features, 1, use_bias=bias)
+    x = Shift2D("shift_q", x, 2, features, stride=stride, data_format=layout())
+    x = Conv2D("conv1x1b", x, out_features, 1)
     x = BatchNorm("stembn2", x)
-    if channels_of(shortcut, data_format) != out_features:
-        shortcut = Conv2D("convshortcut", shortcut, out_features, 1, strides=stride, use_bias=bias)
-    return x + shortcut
+    return x + shortcut_of(shortcut, out_features, stride)

@@ -53,25 +53,17 @@ def sspq34(
     if data_format == "NCHW":
         x = tf.transpose(x, [0, 3, 1, 2])
     conv_init = tf.variance_scaling_initializer(1.0 / 3, "fan_in", "uniform")
-    with argscope(
-        [Conv2D, BatchNorm, GlobalAvgPooling, Shift2D], data_format=data_format
-    ), argscope(Conv2D, kernel_initializer=conv_init), argscope(
-        BatchNorm, momentum=0.9, epsilon=1e-4
-    ), argscope(Shift2D, normalize=shift_normalize, lr_mult=shift_lr_mult):
+    with argscope([Conv2D, BatchNorm, GlobalAvgPooling], data_format=data_format), argscope(
+        Conv2D, kernel_initializer=conv_init
+    ), argscope(BatchNorm, momentum=0.9, epsilon=1e-4), argscope(
+        Shift2D, normalize=shift_normalize, lr_mult=shift_lr_mult
+    ):
         x = Conv2D("conv1", x, 16, 3, use_bias=False)
         for scope, channels, blocks, stride, preactivate in GROUPS:
             for j in range(blocks):
                 with tf.variable_scope("%sblk%d" % (scope, j + 1)):
-                    x = shift_block(
-                        x,
-                        channels,
-                        channels,
-                        stride if j == 0 else 1,
-                        activate,
-                        preactivate,
-                        bias=True,
-                        data_format=data_format,
-                    )
+                    first = stride if j == 0 else 1
+                    x = shift_block(x, channels, channels, first, activate, preactivate)
             with tf.variable_scope(scope):
                 x = activate(BatchNorm("bnlast", x))
         with tf.variable_scope("conv6blk1"):

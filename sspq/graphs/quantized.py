@@ -1,28 +1,82 @@
-"""Puts a weight quantizer between the variables in a scope and the layers that read them."""
+"""Puts weight quantizers between variables and the layers that read them."""
 
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, List
 
+from tensorpack.tfutils.tower import get_current_tower_context
 from tensorpack.tfutils.varreplace import remap_variables
 
-from sspq.quantizers.dorefa import Quantizer
-from sspq.quantizers.scope import WeightScope
+from sspq.compat import tf
+from sspq.quantizers.dorefa import get_dorefa
+from sspq.quantizers.scope import WeightBits
 
 # Graph collection of pairs (variable as stored, tensor that the graph computes with).
 QUANTIZED_WEIGHTS = "sspq/quantized_weights"
 
 
-def quantize_variables(scope: WeightScope, fw: Quantizer) -> Any:
-    """A context in which ``tf.get_variable`` gives ``fw(v)`` for each trainable ``v`` in ``scope``.
+class QuantizedOnce:
+    """Quantized weights kept in the session, next to the variables they come from.
 
-    The variables keep their names and float values: checkpoints hold those, and ``fw`` is part of
-    the graph.
+    They are no part of any collection of variables: checkpoints neither hold nor want them.
     """
 
-    def replace(v: Any) -> Any:
-        if not v.trainable or not scope.holds(v.op.name):
-            return v
-        quantized = fw(v)
-        v.graph.add_to_collection(QUANTIZED_WEIGHTS, (v, quantized))
-        return quantized
+    def __init__(self) -> None:
+        self._copies: List[Any] = []
 
-    return remap_variables(replace)
+    def copy_of(self, quantized: Any, name: str) -> Any:
+        copy = tf.Variable(quantized, trainable=False, collections=[], name=name)
+        self._copies.append(copy)
+        return copy.value()
+
+    def refresh(self, sess: Any) -> None:
+        """Quantizes the weights that the variables hold now.
+
+        Until it was called once, the graph refuses to compute; it has to be called again whenever
+        the variables have changed.
+        """
+        sess.run([copy.initializer for copy in self._copies])
+
+
+_current: List[QuantizedOnce] = []
+
+
+@contextmanager
+def quantize_once() -> Iterator[QuantizedOnce]:
+    """A context in which towers that infer read weights computed by :meth:`QuantizedOnce.refresh`.
+
+    Elsewhere a graph quantizes its weights whenever it runs. In a batch of few images that costs as
+    much as half of the rest, and to infer it is the same every time. Towers that train are the same
+    within the context.
+    """
+    _current.append(QuantizedOnce())
+    try:
+        yield _current[-1]
+    finally:
+        _current.pop()
+
+
+def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
+    """Gives for a trainable variable that has less than 32 bits its quantized value, else itself.
+
+    The variable keeps its name and its float values: checkpoints hold those, and the quantizer is
+    part of the graph.
+    """
+
+    def quantized(v: Any) -> Any:
+        own_bits = bits.of(v.op.name)
+        if own_bits == 32 or not v.trainable:
+            return v
+        fw, _, _ = get_dorefa(own_bits, 32, 32)
+        value = fw(v)
+        context = get_current_tower_context()
+        if _current and context is not None and not context.is_training:
+            value = _current[-1].copy_of(value, v.op.name + "_quantized")
+        v.graph.add_to_collection(QUANTIZED_WEIGHTS, (v, value))
+        return value
+
+    return quantized
+
+
+def quantize_variables(bits: WeightBits) -> Any:
+    """A context in which ``tf.get_variable`` gives what :func:`weight_quantizer` does."""
+    return remap_variables(weight_quantizer(bits))

@@ -5,8 +5,7 @@ from typing import Iterable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from sspq.quantizers.dorefa import check_bits
-from sspq.quantizers.scope import WeightScope
+from sspq.quantizers.scope import WeightBits
 
 MIB = 2**20
 
@@ -19,24 +18,19 @@ class ModelSize(NamedTuple):
     quantized_bytes: int
 
 
-def model_size(
-    variables: Iterable[Tuple[str, Tuple[int, ...]]], scope: WeightScope, bitw: int
-) -> ModelSize:
+def model_size(variables: Iterable[Tuple[str, Tuple[int, ...]]], bits: WeightBits) -> ModelSize:
     """Sizes of the trainable ``variables`` (name, shape).
 
-    A tensor in ``scope`` takes ``bitw`` bits a value, rounded up to whole bytes, plus the scale
-    that its quantizer needs to be undone: a float32 with 1 bit, none with more, whose levels are
-    fixed. All other variables are float32.
+    A tensor of less than 32 bits takes them for each value, rounded up to whole bytes, plus the
+    scale that its quantizer needs to be undone: a float32 with 1 bit, none with more, whose levels
+    are fixed.
     """
-    check_bits("bitw", bitw)
     parameters = quantized = 0
     for name, shape in variables:
         count = int(np.prod(shape, dtype=np.int64))
         parameters += count
-        if bitw < 32 and scope.holds(name):
-            quantized += -(-count * bitw // 8) + (4 if bitw == 1 else 0)
-        else:
-            quantized += 4 * count
+        bits_each = bits.of(name)
+        quantized += -(-count * bits_each // 8) + (4 if bits_each == 1 else 0)
     return ModelSize(parameters, 4 * parameters, quantized)
 
 

@@ -8,14 +8,13 @@ from typing import Any, Dict, List, Optional
 
 from tensorpack.callbacks import (
     ClassificationError,
-    InferenceRunner,
     ModelSaver,
     ScalarPrinter,
     ScalarStats,
     TFEventWriter,
 )
 from tensorpack.input_source import QueueInput
-from tensorpack.predict import OfflinePredictor, PredictConfig
+from tensorpack.predict import PredictConfig
 from tensorpack.tfutils.sesscreate import NewSessionCreator
 from tensorpack.tfutils.tower import TowerContext
 from tensorpack.train import (
@@ -39,6 +38,7 @@ from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.cifar_options import Step, check, parser, plan
 from sspq.training.console import quieten
 from sspq.training.history import History, MeanCost
+from sspq.training.inference import InferenceRunner, OfflinePredictor
 from sspq.training.run_folder import REPORT, RunFolder, die_with_parent
 from sspq.training.schedule import LearningRate
 
@@ -172,7 +172,7 @@ def _variables(model: Any) -> List[Any]:
 
 
 def _sizes(model: Any, top1: float) -> Dict[str, Any]:
-    size = model_size(_variables(model), model.scope, model.bitw)
+    size = model_size(_variables(model), model.weight_bits)
     return {
         "trainable_parameters": size.parameters,
         "float32_bytes": size.float32_bytes,

@@ -2,28 +2,38 @@
 
 import pytest
 
-from sspq.quantizers.scope import weight_scope
+from sspq.quantizers.scope import weight_bits
 from sspq.report.size import MIB, information_density, model_size
 
-SCOPE = weight_scope("cifar", "paper")
+
+def bits(kernels, last=32):
+    return weight_bits("cifar", "paper", kernels, last)
+
+
 VARIABLES = [
     ("conv1/W", (3, 3, 3, 16)),
     ("conv2blk1/conv1x1a/W", (1, 1, 5, 5)),
     ("conv2blk1/stembn/gamma", (5,)),
+    ("fct/W", (3, 3)),
     ("fct/b", (100,)),
 ]
 
 
 def test_float32_bytes_are_four_a_parameter():
-    size = model_size(VARIABLES, SCOPE, 32)
-    assert size.parameters == 432 + 25 + 5 + 100
+    size = model_size(VARIABLES, bits(32))
+    assert size.parameters == 432 + 25 + 5 + 9 + 100
     assert size.float32_bytes == size.quantized_bytes == 4 * size.parameters
 
 
-@pytest.mark.parametrize("bits, packed", [(8, 25), (4, 13), (3, 10), (1, 4 + 4)])
-def test_quantized_tensors_take_their_bits_and_one_bit_a_scale(bits, packed):
-    rest = 4 * (432 + 5 + 100)
-    assert model_size(VARIABLES, SCOPE, bits).quantized_bytes == rest + packed
+@pytest.mark.parametrize("kernels, packed", [(8, 25), (4, 13), (3, 10), (1, 4 + 4)])
+def test_quantized_tensors_take_their_bits_and_one_bit_a_scale(kernels, packed):
+    rest = 4 * (432 + 5 + 9 + 100)
+    assert model_size(VARIABLES, bits(kernels)).quantized_bytes == rest + packed
+
+
+def test_the_last_layer_s_kernel_has_bits_of_its_own():
+    rest = 4 * (432 + 25 + 5 + 100)
+    assert model_size(VARIABLES, bits(32, last=8)).quantized_bytes == rest + 9
 
 
 def test_information_density_is_the_papers():

@@ -1,0 +1,107 @@
+"""What the image classifiers have in common as tensorpack model descriptions."""
+
+from typing import Any, Dict, List
+
+from tensorpack.graph_builder import ModelDesc
+from tensorpack.models import regularize_cost
+from tensorpack.tfutils.optimizer import apply_grad_processors
+from tensorpack.tfutils.summary import add_moving_summary
+from tensorpack.tfutils.tower import get_current_tower_context
+
+from sspq.compat import tf
+from sspq.graphs.blocks import resolve_data_format
+from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
+from sspq.quantizers.scope import WeightBits
+from sspq.training.updates import UpdateLast
+
+WEIGHT_DECAY = 1e-4
+MOMENTUM = 0.9
+
+
+class Classifier(ModelDesc):
+    """A quantized image classifier; a subclass says what ``inputs``, ``logits``, ``describe`` are.
+
+    Output tensors: ``logits`` and ``probabilities`` ``[N, num_classes]``, ``wrong-top1`` and
+    ``wrong-top5`` ``[N]``, ``cross_entropy``, ``cost``.
+    Cost: mean cross-entropy, in training plus 1e-4 * l2_loss of the variables whose name
+    ``weight_decay_pattern`` matches.
+
+    Args:
+        weight_bits: bits of the variables by name.
+        num_classes: at least 2.
+        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
+        weight_decay_pattern: regular expression, searched for in the variables' names.
+        nesterov: whether the momentum of 0.9 is Nesterov's.
+
+    Attributes that may be set before the graph is built:
+        base_lr: initial value of the variable ``learning_rate``.
+        weight_decay_pattern: see above.
+        shift_lr_mult, shift_normalize: see :func:`sspq.Shift2D`.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        weight_bits: WeightBits,
+        num_classes: int,
+        data_format: str,
+        weight_decay_pattern: str,
+        nesterov: bool,
+    ) -> None:
+        super(Classifier, self).__init__()
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError("`num_classes` must be an int of at least 2, got %r" % (num_classes,))
+        self.weight_bits = weight_bits
+        self.num_classes = num_classes
+        self.data_format = resolve_data_format(data_format)
+        self.weight_decay_pattern = weight_decay_pattern
+        self.nesterov = nesterov
+        self.base_lr = 0.1
+        self.shift_lr_mult = 1.0
+        self.shift_normalize = False
+        self._costs: List[Any] = []  # of the training towers
+
+    def logits(self, image: Any) -> Any:
+        """``[N, num_classes]`` of the input tensor ``image``."""
+        raise NotImplementedError
+
+    def describe(self) -> Dict[str, Any]:
+        """What tells this model from another, for reports and for refusing a foreign folder."""
+        raise NotImplementedError
+
+    def build_graph(self, image: Any, label: Any) -> Any:
+        with quantize_variables(self.weight_bits):
+            logits = tf.identity(self.logits(image), "logits")
+        tf.nn.softmax(logits, name="probabilities")
+        for k in (1, 5):
+            hit = tf.nn.in_top_k(logits, label, min(k, self.num_classes))
+            tf.cast(tf.logical_not(hit), tf.float32, name="wrong-top%d" % k)
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=label)
+        cross_entropy = tf.reduce_mean(cross_entropy, name="cross_entropy")
+        decay = regularize_cost(
+            self.weight_decay_pattern, lambda v: tf.nn.l2_loss(v) * WEIGHT_DECAY
+        )
+        cost = tf.add(cross_entropy, decay, name="cost")
+        context = get_current_tower_context()
+        if context.is_training:
+            self._costs.append(cost)
+        if context.is_main_training_tower:
+            _summarize(cost, cross_entropy)
+        return cost
+
+    def optimizer(self) -> Any:
+        lr = tf.get_variable("learning_rate", initializer=self.base_lr, trainable=False)
+        tf.summary.scalar("learning_rate-summary", lr)
+        optimizer = tf.train.MomentumOptimizer(lr, MOMENTUM, use_nesterov=self.nesterov)
+        return apply_grad_processors(optimizer, [UpdateLast(self._costs)])
+
+
+def _summarize(cost: Any, cross_entropy: Any) -> None:
+    add_moving_summary(cost, cross_entropy)
+    for v in tf.trainable_variables():
+        if v.op.name.endswith("/SP"):
+            tf.summary.histogram(v.op.name, v)
+    for v, quantized in tf.get_collection(QUANTIZED_WEIGHTS):
+        tf.summary.histogram(v.op.name + "/quantized", quantized)
