@@ -30,7 +30,7 @@ import psutil
 from sklearn.datasets import load_sample_images
 
 from sspq.compat import TF_VERSION, tf
-from sspq.data import imagenet, imagenet_flow, imagenet_symbolic, scan
+from sspq.data import imagenet, imagenet_flow, imagenet_symbolic, scan, symbolic_image
 from sspq.data.augment import RELEASED, Augmentation, Augmentor
 from sspq.data.workers import Workers, available_cores
 from sspq.files import write_json
@@ -96,11 +96,11 @@ class TensorFlow:
 
 
 def load_symbolically(path: Any, augmentation: Optional[Augmentation]) -> Any:
-    image = imagenet_symbolic.decode(path)
+    image = symbolic_image.decode(path)
     if augmentation is None:
-        return imagenet_symbolic.resize(image, SIZE, *imagenet_symbolic.centre(image, SIZE))
+        return symbolic_image.resize(image, SIZE, *symbolic_image.centre(image, SIZE))
     key = tf.random.uniform([2], maxval=2**31, dtype=tf.int64)
-    return imagenet_symbolic.augment(image, SIZE, augmentation, key)
+    return symbolic_image.augment(image, SIZE, augmentation, key)
 
 
 def config(cores: int) -> Any:
@@ -166,7 +166,7 @@ def all_passes(images: imagenet.Images, cores: int) -> Dict[Key, Pass]:
         forked["DataFlow", name, "decoding"] = alone(OpenCV(images, None))
         forked["DataFlow", name, "alone"] = alone(OpenCV(images, Augmentor(SIZE, augmentation)))
         forked["DataFlow", name, "pipeline"] = flow_pass(images, augmentation, cores)
-        forked["tf.data", name, "decoding"] = alone(TensorFlow(images, imagenet_symbolic.decode))
+        forked["tf.data", name, "decoding"] = alone(TensorFlow(images, symbolic_image.decode))
         load = partial(load_symbolically, augmentation=augmentation)
         forked["tf.data", name, "alone"] = alone(TensorFlow(images, load))
     for name, augmentation in AUGMENTATIONS.items():
