@@ -1,7 +1,10 @@
 """Images to train and test on: CIFAR-100 from its official files, and digits that need no file.
 
-``sspq.data.flow``, which feeds them to a trainer, is imported by its own name: it needs
-tensorpack, and reading or checking a data set does not.
+ILSVRC folders, which do not fit into memory, have modules of their own: ``imagenet`` finds their
+files and labels, ``scan`` checks the files, ``demo_tree`` writes a small one.
+
+``flow``, ``imagenet_flow`` and ``imagenet_symbolic``, which feed a trainer, are imported by their
+own names: they need tensorpack, and reading or checking a data set does not.
 """
 
 from __future__ import annotations

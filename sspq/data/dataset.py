@@ -1,4 +1,4 @@
-"""What a data set is."""
+"""What a data set is, and what is said when it is not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ IMAGE_SHAPE = (32, 32, 3)
 
 class DataError(ValueError):
     """A data set that is missing, damaged or not what was expected. The text says what to do."""
+
+
+def int_in(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
+    """``value``, an int from ``low`` to ``high``; ``limit`` tells where a bound comes from.
+
+    Raises:
+        DataError: it is not; ``name`` is the argument's.
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        reason = f" ({limit})" if limit else ""
+        raise DataError(f"`{name}` must be an int from {low} to {high}{reason}, got {value!r}")
+    return int(value)
 
 
 # eq=False: comparing arrays has no single answer, so two data sets are equal when identical.

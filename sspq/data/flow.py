@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from tensorpack.dataflow import DataFlow
 
-from sspq.data.dataset import DataError, Dataset
+from sspq.data.dataset import Dataset, int_in
 
 _SIZE = 32
 _MARGIN = 4  # on each side: a 32x32 image in the middle of 40x40
@@ -81,9 +80,9 @@ class TrainFlow(DataFlow):
         augment: bool = True,
     ) -> None:
         count = len(dataset.train_images)
-        self._batch = _int_in("batch", batch, 1, count, f"the training images of {dataset.name}")
-        self._seed = _int_in("seed", seed, 0, 2**32 - 1)
-        self._next_epoch = _int_in("first_epoch", first_epoch, 1, 2**32 - 1)
+        self._batch = int_in("batch", batch, 1, count, f"the training images of {dataset.name}")
+        self._seed = int_in("seed", seed, 0, 2**32 - 1)
+        self._next_epoch = int_in("first_epoch", first_epoch, 1, 2**32 - 1)
         self._augment = augment
         self._dataset = dataset
         self._mean = training_mean(dataset)
@@ -130,7 +129,7 @@ class TestFlow(DataFlow):
     __test__ = False  # not a test, whatever pytest makes of the name
 
     def __init__(self, dataset: Dataset, batch: int) -> None:
-        self._batch = _int_in("batch", batch, 1, 2**31 - 1)
+        self._batch = int_in("batch", batch, 1, 2**31 - 1)
         self._dataset = dataset
         self._mean = training_mean(dataset)
 
@@ -142,11 +141,3 @@ class TestFlow(DataFlow):
         for start in range(0, len(images), self._batch):
             part = slice(start, start + self._batch)
             yield [images[part] - self._mean, labels[part].astype(np.int32)]
-
-
-def _int_in(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
-        reason = f" ({limit})" if limit else ""
-        raise DataError(f"`{name}` must be an int from {low} to {high}{reason}, got {value!r}")
-    return int(value)

@@ -1,0 +1,200 @@
+"""ILSVRC images through ``tf.data``: the same labels, and in validation the same pixels, as the
+DataFlows of :mod:`sspq.data.imagenet_flow` give.
+
+Pixels agree to 1 of 255 (rounding), of CMYK images to 2.
+
+Training images get all of fb.resnet.torch's augmentation, where the released ``--symbolic`` leaves
+brightness, contrast and saturation out. Its random numbers are others than the DataFlow's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import numpy as np
+from tensorpack.utils import logger
+
+from sspq.compat import tf
+from sspq.data.augment import RELEASED, Augmentation
+from sspq.data.dataset import int_in
+from sspq.data.ilsvrc_labels import some
+from sspq.data.imagenet import Images
+from sspq.data.imagenet_flow import undecodable
+from sspq.data.symbolic_image import augment, centre, decode, resize
+from sspq.data.workers import available_cores
+
+_CHUNK = 256  # images of one call from TensorFlow to Python
+_AHEAD = 2  # batches
+
+
+def train_dataset(
+    images: Images,
+    batch: int,
+    image_size: int = 224,
+    seed: int = 0,
+    first_epoch: int = 1,
+    augmentation: Augmentation | None = RELEASED,
+    rank: int = 0,
+    ranks: int = 1,
+    parallel: int | None = None,
+) -> Any:
+    """Shuffled, augmented training batches without end, epoch after epoch.
+
+    The labels, and so the order of the images, are those of a
+    :class:`sspq.data.imagenet_flow.TrainFlow` with the same arguments. A file that cannot be
+    decoded is left out, and a warning tells its name and the count.
+
+    Args:
+        images, batch, image_size, seed, first_epoch, augmentation, rank, ranks: as for TrainFlow.
+        parallel: images that are worked on at once, by default one per core.
+
+    Returns:
+        A ``tf.data.Dataset`` of uint8 BGR ``[batch, image_size, image_size, 3]`` and int32
+        ``[batch]``.
+
+    Raises:
+        DataError: an argument is out of its range.
+    """
+    int_in("ranks", ranks, 1, 2**31 - 1)
+    int_in("rank", rank, 0, ranks - 1, f"there are {ranks}")
+    int_in("seed", seed, 0, 2**32 - 1)
+    int_in("first_epoch", first_epoch, 1, 2**31 - 1)
+    int_in("image_size", image_size, 1, 2**15)
+    limit = f"{len(images)} images to train on, {ranks} ranks"
+    int_in("batch", batch, 1, len(images) // ranks, limit)
+    per_epoch = len(images) // ranks // batch * batch
+
+    def order(turn: int) -> np.ndarray:
+        return images.order(seed, first_epoch + turn, rank, ranks)[:per_epoch]
+
+    def load(image: Any, turn: Any, index: Any) -> Any:
+        if augmentation is None:
+            return resize(image, image_size, *centre(image, image_size))
+        # The key of an image's random numbers; the seed and the index are below 2**32.
+        key = tf.stack([seed + (first_epoch + turn) * 2**32, index])
+        return augment(image, image_size, augmentation, key)
+
+    names: set[str] = set()
+
+    def report(missed: list[str]) -> None:
+        names.update(missed)
+        logger.warn("Cannot be decoded, skipped: %s; %d files so far" % (some(missed), len(names)))
+
+    dataset = _loaded(images, order, None, load, report, parallel)
+    return _batches(dataset, batch, image_size, drop_remainder=True)
+
+
+def eval_dataset(
+    images: Images,
+    batch: int,
+    image_size: int = 224,
+    skip_bad: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
+    parallel: int | None = None,
+) -> Any:
+    """Images to evaluate on, in order, each exactly once.
+
+    The labels and, to within rounding, the pixels are those of a
+    :class:`sspq.data.imagenet_flow.EvalFlow` with the same arguments.
+
+    Args:
+        images, batch, image_size, skip_bad, rank, ranks: as for EvalFlow.
+        parallel: images that are worked on at once, by default one per core.
+
+    Returns:
+        A ``tf.data.Dataset`` of uint8 BGR ``[n, image_size, image_size, 3]`` and int32 ``[n]``,
+        where n is ``batch``, or less in the last batch. A file that cannot be decoded stops it by
+        a ``tf.errors.UnknownError`` that names the file, or a warning with ``skip_bad``.
+
+    Raises:
+        DataError: an argument is out of its range.
+    """
+    int_in("batch", batch, 1, 2**31 - 1)
+    int_in("image_size", image_size, 1, 2**15)
+    int_in("ranks", ranks, 1, 2**31 - 1)
+    share = images.share(int_in("rank", rank, 0, ranks - 1, f"there are {ranks}"), ranks)
+
+    def load(image: Any, turn: Any, index: Any) -> Any:
+        return resize(image, image_size, *centre(image, image_size))
+
+    def report(missed: list[str]) -> None:
+        if not skip_bad:
+            raise undecodable(missed)
+        logger.warn("Cannot be decoded, skipped: %s" % some(missed))
+
+    dataset = _loaded(images, lambda turn: share, 1, load, report, parallel)
+    return _batches(dataset, batch, image_size, drop_remainder=False)
+
+
+def _batches(dataset: Any, batch: int, image_size: int, drop_remainder: bool) -> Any:
+    def shaped(image: Any, label: Any) -> Any:
+        return tf.ensure_shape(image, [image_size, image_size, 3]), label
+
+    return dataset.map(shaped).batch(batch, drop_remainder).prefetch(_AHEAD)
+
+
+def _loaded(
+    images: Images,
+    order: Callable[[int], np.ndarray],
+    turns: int | None,
+    load: Callable[[Any, Any, Any], Any],
+    report: Callable[[list[str]], None],
+    parallel: int | None,
+) -> Any:
+    """A dataset of single images and labels, from one order of the files after the other.
+
+    Args:
+        order: the indices of a turn, as many in every turn.
+        turns: how many there are, None for no end.
+        load: ``(RGB image, turn, index) -> uint8 RGB image``, of tensors.
+        report: is told the names of files that could not be decoded.
+    """
+    per_turn = len(order(0))
+    parallel = int_in("parallel", available_cores() if parallel is None else parallel, 1, 1024)
+    folder = os.fsencode(images.folder)
+
+    def chunks() -> Iterator[Any]:
+        # Orders are made here, in Python: the graph would otherwise hold a million file names.
+        for turn in itertools.count() if turns is None else range(turns):
+            indices = order(turn)
+            for start in range(0, per_turn, _CHUNK):
+                chosen = indices[start : start + _CHUNK]
+                places = turn * per_turn + start + np.arange(len(chosen))
+                paths = [os.path.join(folder, file) for file in images.files[chosen]]
+                yield places, chosen, paths, images.labels[chosen]
+
+    def read(place: Any, index: Any, path: Any, label: Any) -> Any:
+        image = load(decode(path), place // per_turn, index)
+        return place, tf.reverse(image, [2]), label  # BGR
+
+    def report_gap(expected: np.ndarray, place: np.ndarray) -> np.ndarray:
+        missed = [order(p // per_turn)[p % per_turn] for p in range(expected, place)]
+        report([images.file(i) for i in missed])
+        return place
+
+    def without_gap(expected: Any, element: Any) -> Any:
+        place = tf.cond(
+            tf.equal(element[0], expected),
+            lambda: element[0],
+            lambda: tf.py_func(report_gap, [expected, element[0]], tf.int64),
+        )
+        return place + 1, (place, *element[1:])
+
+    types = (tf.int64, tf.int64, tf.string, tf.int32)
+    dataset = tf.data.Dataset.from_generator(chunks, types, ([None],) * 4)
+    dataset = dataset.apply(tf.data.experimental.unbatch()).map(read, parallel)
+    # A file that cannot be decoded leaves a gap in the places.
+    dataset = dataset.apply(tf.data.experimental.ignore_errors())
+    end = None if turns is None else turns * per_turn
+    if end is not None:
+        # Behind the last image, so that a gap at the end shows as well.
+        last = tf.data.Dataset.from_tensors((np.int64(end), np.zeros([1, 1, 3], np.uint8), 0))
+        dataset = dataset.concatenate(last)
+    dataset = dataset.apply(tf.data.experimental.scan(np.int64(0), without_gap))
+    if end is not None:
+        dataset = dataset.filter(lambda place, image, label: place < end)
+    return dataset.map(lambda place, image, label: (image, label))
