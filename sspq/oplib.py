@@ -1,9 +1,10 @@
 """Finds, checks and loads the compiled op library, once, on first use."""
 
+import ctypes
 import functools
 import json
 import os
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from sspq.compat import TF_VERSION, tf
 
@@ -61,3 +62,18 @@ def load() -> Any:
         return tf.load_op_library(LIB_PATH)
     except tf.errors.OpError as e:
         raise OpLibraryError(f"sspq's op library does not load: {e.message}\n{_REBUILD}") from e
+
+
+def cpu_versions() -> List[str]:
+    """Versions of the CPU kernels that this machine runs, the fastest first.
+
+    The environment variable ``SSPQ_CPU`` names the one to use, the fastest by default. It is read
+    when TensorFlow creates a kernel. All give the same bits.
+
+    Raises:
+        OpLibraryError: as :func:`load`.
+    """
+    load()
+    names = ctypes.CDLL(LIB_PATH).sspq_cpu_versions
+    names.restype = ctypes.c_char_p
+    return names().decode().split()

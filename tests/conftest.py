@@ -5,6 +5,7 @@ from collections import namedtuple
 
 import pytest
 
+from sspq import oplib
 from sspq.compat import tf
 from sspq.ops import shift2d
 
@@ -40,8 +41,9 @@ class Shift2DRunner:
     AXES = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1)}
     BACK = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
 
-    def __init__(self, session):
+    def __init__(self, session, cpu_version):
         self._session = session
+        self._cpu_version = cpu_version
         self._built = {}
 
     def __call__(
@@ -55,7 +57,9 @@ class Shift2DRunner:
         feeds, fetches = self._built[attrs]
         there, back = self.AXES[data_format], self.BACK[data_format]
         values = [x.transpose(there), shift, gy.transpose(there)]
-        y, gx, gs = self._session.run(fetches, dict(zip(feeds, values)))
+        with pytest.MonkeyPatch.context() as patch:  # read when the session creates its kernels
+            patch.setenv("SSPQ_CPU", self._cpu_version)
+            y, gx, gs = self._session.run(fetches, dict(zip(feeds, values)))
         return Shift2DResult(y.transpose(back), gx.transpose(back), gs)
 
     def _build(self, stride, pad, normalize, data_format, dtype):
@@ -73,8 +77,8 @@ class Shift2DRunner:
         return (x, shift, gy), [y] + tf.gradients(y, [x, shift], gy)
 
 
-@pytest.fixture(scope="session")
-def run_shift2d():
-    """One runner for all tests: its graph only grows by attributes that are new."""
+@pytest.fixture(scope="session", params=oplib.cpu_versions())
+def run_shift2d(request):
+    """One runner for all tests, once per version of the CPU kernels that this machine runs."""
     with tf.Session(graph=tf.Graph(), config=TWO_THREADS) as session:
-        yield Shift2DRunner(session)
+        yield Shift2DRunner(session, request.param)

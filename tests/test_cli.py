@@ -35,6 +35,7 @@ def test_env_prints_what_a_bug_report_needs():
 def test_env_can_be_read_by_a_program():
     state = json.loads(run("env", "--json").stdout)
     gpu = ["GPU float16", "GPU float32", "GPU float64"] if state["build"]["cuda"] else []
+    assert state["cpu_versions"][-2:] == ["baseline", "reference"]
     assert state["kernels"]["SspqShift2D"] == ["CPU float32", "CPU float64"] + gpu
     assert state["build"]["tensorflow"] == TF_VERSION
 

@@ -55,6 +55,7 @@ def environment() -> Dict[str, Any]:
         result["build"] = oplib.build_info()
         oplib.load()
         result["kernels"] = {name: registered_kernels(name) for name in OPS}
+        result["cpu_versions"] = oplib.cpu_versions()
     except oplib.OpLibraryError as e:
         result["library_error"] = str(e)
     return result
@@ -72,5 +73,7 @@ def format_environment(state: Dict[str, Any]) -> str:
     lines += ["%-16s %s" % ("built: " + k, v) for k, v in state.get("build", {}).items()]
     for op, kernels in state.get("kernels", {}).items():
         lines.append("%-16s %s" % (op, ", ".join(kernels) or "none"))
+    if "cpu_versions" in state:
+        lines.append("%-16s %s" % ("CPU versions", ", ".join(state["cpu_versions"])))
     lines += ["%-16s %s" % ("device", d) for d in state["devices"]]
     return "\n".join(lines)

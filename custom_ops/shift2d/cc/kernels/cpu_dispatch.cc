@@ -2,6 +2,7 @@
 #include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
 
 #include <cstring>
+#include <string>
 
 namespace sspq {
 
@@ -45,3 +46,15 @@ const CpuVersion* FindCpuVersion(const char* name) {
 }
 
 }  // namespace sspq
+
+// For Python: the names of the runnable versions, the fastest first, with spaces between.
+extern "C" const char* sspq_cpu_versions() {
+  static const std::string names = [] {
+    std::string all;
+    for (const sspq::CpuVersion* version : sspq::RunnableCpuVersions()) {
+      all += (all.empty() ? "" : " ") + std::string(version->name);
+    }
+    return all;
+  }();
+  return names.c_str();
+}

@@ -1,0 +1,109 @@
+"""The versions of the CPU kernels: same bits, chosen by SSPQ_CPU, safe on machines without AVX."""
+
+import os
+import platform
+import subprocess
+
+import numpy as np
+import pytest
+
+import setup
+from sspq import oplib
+from sspq.compat import tf
+from sspq.ops import shift2d
+
+KERNELS = os.path.join("custom_ops", "shift2d", "cc", "kernels")
+VERSIONS = ("baseline", "avx2", "avx512")
+DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shift2d_driver.cc")
+
+
+def compile_kernels(folder, *flags):
+    """Objects of all kernel sources that know no TensorFlow, by the flags of the op library."""
+    compiler = os.environ.get("CXX", "g++").split()
+    jobs = []
+    for name in ("cpu_dispatch",) + tuple("cpu_" + v for v in VERSIONS):
+        source = os.path.join(KERNELS, name + ".cc")
+        target = os.path.join(str(folder), name + ".o")
+        own = list(flags) + setup.instruction_set(source) + ["-I" + setup.ROOT, "-c"]
+        command = compiler + setup.COMPILE_FLAGS + own + [source, "-o", target]
+        jobs.append((target, subprocess.Popen(command, cwd=setup.ROOT)))
+    assert [job.wait() for _, job in jobs] == [0] * len(jobs)
+    return [target for target, _ in jobs]
+
+
+# -O1: the sanitizers' own advice, and a fraction of the time.
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_sanitizers_find_nothing_and_all_versions_agree(tmp_path, sanitizer):
+    flags = ["-O1", "-g1", "-fsanitize=" + sanitizer]
+    objects = compile_kernels(tmp_path, *flags)
+    program = str(tmp_path / "driver")
+    compiler = os.environ.get("CXX", "g++").split()
+    command = compiler + setup.COMPILE_FLAGS + flags + ["-I" + setup.ROOT, DRIVER] + objects
+    subprocess.run(command + ["-o", program, "-pthread"], cwd=setup.ROOT, check=True)
+    done = subprocess.run(
+        [program, "30"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "30 cases, 0 bad, versions: " + " ".join(oplib.cpu_versions()) in done.stdout
+
+
+def test_code_for_one_instruction_set_shares_no_function_with_the_rest(tmp_path):
+    # The linker keeps one copy of an inline function; it must not be one compiled for AVX-512.
+    for target in compile_kernels(tmp_path, "-O2")[1:]:
+        version = os.path.basename(target)[len("cpu_") : -len(".o")]
+        listing = subprocess.run(
+            ["nm", "-C", "--defined-only", target], stdout=subprocess.PIPE, check=True
+        ).stdout.decode()
+        names = [line.split(None, 2)[1:] for line in listing.splitlines()]
+        shared = [name for kind, name in names if kind not in "trdb" and version + "::" not in name]
+        assert shared == []
+
+
+def both_gradients(x, shift, data_format):
+    y = shift2d(tf.constant(x), tf.constant(shift), data_format=data_format)
+    inputs = y.op.inputs[0], y.op.inputs[1]
+    with tf.Session() as sess:
+        return sess.run([y] + tf.gradients(y, list(inputs), tf.sin(y)))
+
+
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("reach", [0.9, 3])
+def test_every_version_gives_the_same_bits(monkeypatch, data_format, reach):
+    rng = np.random.RandomState(0)
+    x = rng.randn(3, 21, 14, 21).astype(np.float32)
+    shift = rng.uniform(-reach, reach, (2, 21)).astype(np.float32)
+    results = []
+    for version in oplib.cpu_versions():
+        monkeypatch.setenv("SSPQ_CPU", version)
+        results.append(both_gradients(x, shift, data_format))
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+def test_a_version_that_is_not_there_is_named_with_those_that_are(monkeypatch):
+    monkeypatch.setenv("SSPQ_CPU", "avx1024")
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        both_gradients(np.zeros((1, 2, 3, 4), np.float32), np.zeros((2, 2), np.float32), "NCHW")
+    assert "SSPQ_CPU=avx1024" in str(error.value)
+    assert all(name in str(error.value) for name in oplib.cpu_versions())
+
+
+def test_the_widest_version_is_the_default(monkeypatch):
+    monkeypatch.delenv("SSPQ_CPU", raising=False)
+    with open("/proc/cpuinfo") as f:
+        flags = set(f.read().split())
+    names = oplib.cpu_versions()
+    assert names[-2:] == ["baseline", "reference"]
+    if platform.machine() == "x86_64":
+        assert ("avx2" in names) == ("avx2" in flags)
+        needed = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+        assert (names[0] == "avx512") == (needed <= flags)
+
+
+def test_flags_for_x86_are_used_there_only(monkeypatch):
+    source = "custom_ops/shift2d/cc/kernels/cpu_avx2.cc"
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert setup.instruction_set(source) == ["-mavx2"]
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert setup.instruction_set(source) == []
