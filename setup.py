@@ -212,7 +212,9 @@ class BuildOps(build_ext):
             flags += ["-isystem", cuda.include]
             link_flags = ["-L" + cuda.lib] + CUDA_LINK_FLAGS + link_flags
         names = sources(bool(cuda))
-        info["sources"] = digest(names + find(HEADERS), flags + nvcc_command + link_flags)
+        all_flags = flags + nvcc_command + link_flags
+        all_flags += [f for name in names for f in instruction_set(name)]
+        info["sources"] = digest(names + find(HEADERS), all_flags)
         if os.path.isfile(library) and os.path.isfile(record) and not self.force:
             with open(record) as f:
                 if json.load(f) == info:

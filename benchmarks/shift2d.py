@@ -1,9 +1,9 @@
-"""Times shift2d inside TensorFlow beside what would do the same or a similar job.
+"""Times shift2d on the CPU beside what would do the same or a similar job.
 
     python benchmarks/shift2d.py [--threads 2] [--rounds 15] [--json FILE]
 
-For every shape, layout and pass the candidates run in turn in one process, and each row gives the
-median over the rounds of `other / shift2d`: above 1 the op is faster.
+First inside TensorFlow. For every shape, layout and pass the candidates run in turn in one process,
+and each row gives the median over the rounds of `other / shift2d`: above 1 the op is faster.
 
     kernel    depthwise convolution with the 3x3 kernel built from the shift (same result, the best
               that TensorFlow's own ops can do)
@@ -12,17 +12,27 @@ median over the rounds of `other / shift2d`: above 1 the op is faster.
 
 TensorFlow's CPU kernels run depthwise convolutions in NHWC only, so the NCHW rows compare with the
 NHWC figure of the same shape, measured in the same round.
+
+Then the kernels alone, without TensorFlow, on buffers that are used again and again: shift2d / copy,
+where the copy (memcpy, the same threads) reads and writes together as many bytes; `far`, shifts to
+three pixels over shifts within one; and `by pixel`, a plain loop that works every pixel out on its
+own, over shift2d.
+
+At the end a table says for every target whether the median over TARGET_SHAPES meets it.
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
 from typing import Dict, List, Tuple
 
+import kernels_alone
 import numpy as np
 
 import sspq
+from sspq import oplib
 from sspq.compat import tf
 
 # (network, batch, channels, size, stride): the shifts of L-SSPQ50 and of SSPQ34 for CIFAR.
@@ -42,6 +52,11 @@ SHAPES = [
     ("SSPQ34", 256, 128, 8, 2),
     ("SSPQ34", 256, 128, 4, 1),
 ]
+# Those that the targets are stated for.
+TARGET_SHAPES = [(32, 64, 56, 1), (32, 128, 56, 2), (32, 128, 28, 1), (32, 256, 28, 2)]
+TARGET_SHAPES += [(32, 256, 14, 1), (32, 512, 14, 2), (32, 512, 7, 1)]
+TARGET_SHAPES += [(256, 16, 32, 1), (256, 64, 8, 1)]
+SHAPE_KEYS = ("batch", "channels", "size", "stride")
 OTHERS = ("kernel", "depthwise", "multiply")
 
 
@@ -149,18 +164,68 @@ def measure(shape, threads, rounds):
             yield row
 
 
+def tensorflow_targets(rows):
+    """(what, measured, least or most, bound), medians over TARGET_SHAPES."""
+    chosen = [r for r in rows if tuple(r[k] for k in SHAPE_KEYS) in TARGET_SHAPES]
+
+    def pick(layout, passes):
+        return [r for r in chosen if r["layout"] == layout and r["pass"] == passes]
+
+    bounds = [("forward", "kernel", 4.0), ("forward+backward", "kernel", 5.0)]
+    bounds += [("forward", "depthwise", 2.5), ("forward+backward", "depthwise", 3.0)]
+    bounds += [("forward", "multiply", 1.0)]
+    for passes, other, bound in bounds:
+        value = statistics.median(r[other] for r in pick("NHWC", passes))
+        yield "in TensorFlow, NHWC: %s / %s" % (other, passes), value, ">=", bound
+    for passes in ("forward", "forward+backward"):
+        pairs = zip(pick("NCHW", passes), pick("NHWC", passes))
+        value = statistics.median(a["ms"] / b["ms"] for a, b in pairs)
+        yield "in TensorFlow, %s: NCHW / NHWC" % passes, value, "<=", 1.2
+
+
+def print_targets(targets):
+    print("%-62s %8s %8s" % ("median over %d shapes" % len(TARGET_SHAPES), "measured", "target"))
+    for what, value, relation, bound in targets:
+        met = value >= bound if relation == ">=" else value <= bound
+        print(
+            "%-62s %8.2f %2s %5.2f  %s"
+            % (what, value, relation, bound, "met" if met else "NOT MET")
+        )
+
+
+def shown(rows):
+    """Prints the rows as they come and passes them on."""
+    print("\nkernels alone, shift2d / copy of as many bytes")
+    names = ("copy ms", "forward", "grad x", "both", "far", "by pixel")
+    header = "%5s %9s %6s %-6s" % ("batch", "C x size", "stride", "layout")
+    print(header + "".join("%9s" % name for name in names))
+    for row in rows:
+        print(
+            "%(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s %(copy_ms)8.3f "
+            "%(forward)8.2f %(input_gradient)8.2f %(backward)8.2f %(forward_far)8.2f "
+            "%(by_pixel)8.1f" % row,
+            flush=True,
+        )
+        yield row
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", help="also write the rows to this file")
+    parser.add_argument("--json", help="also write all rows and targets to this file")
     args = parser.parse_args()
 
     print(
-        "TensorFlow %s, %d threads, medians of %d rounds"
-        % (tf.__version__, args.threads, args.rounds)
+        "TensorFlow %s, %d threads, medians of %d rounds, CPU kernels: %s"
+        % (
+            tf.__version__,
+            args.threads,
+            args.rounds,
+            os.environ.get("SSPQ_CPU") or oplib.cpu_versions()[0],
+        )
     )
     header = "%-9s %5s %9s %6s %-6s %-16s %8s" % (
         "network", "batch", "C x size", "stride", "layout", "pass", "ms"
@@ -175,21 +240,20 @@ def main():
                 "%(pass)-16s %(ms)8.2f" % row + "".join("%11.2f" % row[o] for o in OTHERS),
                 flush=True,
             )
+    alone = kernels_alone.Alone(args.threads, args.rounds)
+    alone_rows = list(shown(kernels_alone.rows(alone, TARGET_SHAPES)))
+    targets = list(tensorflow_targets(rows)) + list(kernels_alone.targets(alone, alone_rows))
     print()
-    for passes in ("forward", "forward+backward"):
-        for layout in ("NHWC", "NCHW"):
-            chosen = [r for r in rows if r["pass"] == passes and r["layout"] == layout]
-            print(
-                "%-16s %s  " % (passes, layout)
-                + "  ".join(
-                    "%s: median %.2f, least %.2f"
-                    % (o, statistics.median(r[o] for r in chosen), min(r[o] for r in chosen))
-                    for o in OTHERS
-                )
-            )
+    print_targets(targets)
     if args.json:
+        keys = ("what", "measured", "relation", "bound")
+        result = {
+            "tensorflow": rows,
+            "alone": alone_rows,
+            "targets": [dict(zip(keys, t)) for t in targets],
+        }
         with open(args.json, "w") as f:
-            json.dump({"threads": args.threads, "rounds": args.rounds, "rows": rows}, f, indent=1)
+            json.dump(result, f, indent=1)
 
 
 if __name__ == "__main__":

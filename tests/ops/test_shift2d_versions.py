@@ -8,38 +8,20 @@ import numpy as np
 import pytest
 
 import setup
+from custom_ops.program import build_program
 from sspq import oplib
 from sspq.compat import tf
 from sspq.ops import shift2d
 
-KERNELS = os.path.join("custom_ops", "shift2d", "cc", "kernels")
 VERSIONS = ("baseline", "avx2", "avx512")
 DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shift2d_driver.cc")
-
-
-def compile_kernels(folder, *flags):
-    """Objects of all kernel sources that know no TensorFlow, by the flags of the op library."""
-    compiler = os.environ.get("CXX", "g++").split()
-    jobs = []
-    for name in ("cpu_dispatch",) + tuple("cpu_" + v for v in VERSIONS):
-        source = os.path.join(KERNELS, name + ".cc")
-        target = os.path.join(str(folder), name + ".o")
-        own = list(flags) + setup.instruction_set(source) + ["-I" + setup.ROOT, "-c"]
-        command = compiler + setup.COMPILE_FLAGS + own + [source, "-o", target]
-        jobs.append((target, subprocess.Popen(command, cwd=setup.ROOT)))
-    assert [job.wait() for _, job in jobs] == [0] * len(jobs)
-    return [target for target, _ in jobs]
 
 
 # -O1: the sanitizers' own advice, and a fraction of the time.
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_sanitizers_find_nothing_and_all_versions_agree(tmp_path, sanitizer):
-    flags = ["-O1", "-g1", "-fsanitize=" + sanitizer]
-    objects = compile_kernels(tmp_path, *flags)
-    program = str(tmp_path / "driver")
-    compiler = os.environ.get("CXX", "g++").split()
-    command = compiler + setup.COMPILE_FLAGS + flags + ["-I" + setup.ROOT, DRIVER] + objects
-    subprocess.run(command + ["-o", program, "-pthread"], cwd=setup.ROOT, check=True)
+    flags = setup.COMPILE_FLAGS + ["-O1", "-g1", "-fsanitize=" + sanitizer]
+    program = build_program(DRIVER, str(tmp_path), flags, setup.instruction_set)
     done = subprocess.run(
         [program, "30"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -49,8 +31,9 @@ def test_sanitizers_find_nothing_and_all_versions_agree(tmp_path, sanitizer):
 
 def test_code_for_one_instruction_set_shares_no_function_with_the_rest(tmp_path):
     # The linker keeps one copy of an inline function; it must not be one compiled for AVX-512.
-    for target in compile_kernels(tmp_path, "-O2")[1:]:
-        version = os.path.basename(target)[len("cpu_") : -len(".o")]
+    build_program(DRIVER, str(tmp_path), setup.COMPILE_FLAGS, setup.instruction_set)
+    for version in VERSIONS:
+        target = str(tmp_path / ("cpu_%s.cc.o" % version))
         listing = subprocess.run(
             ["nm", "-C", "--defined-only", target], stdout=subprocess.PIPE, check=True
         ).stdout.decode()

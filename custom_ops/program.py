@@ -1,0 +1,44 @@
+"""Builds programs from the CPU kernels without TensorFlow: for sanitizers and for timing."""
+
+import concurrent.futures
+import glob
+import os
+import subprocess
+from typing import Callable, List, Sequence
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# The kernel sources that include nothing of TensorFlow.
+SOURCES = "custom_ops/shift2d/cc/kernels/cpu_*.cc"
+
+
+def build_program(
+    source: str,
+    folder: str,
+    flags: Sequence[str],
+    instruction_set: Callable[[str], List[str]],
+) -> str:
+    """Compiles ``source`` with the kernels into ``folder`` and returns the program's path.
+
+    Args:
+        source: a C++ file with ``main``.
+        folder: where objects and program go.
+        flags: for all files, those that the op library is built with among them.
+        instruction_set: the flags that one kernel source needs beside them.
+
+    Raises:
+        subprocess.CalledProcessError: the compiler failed; it has printed why.
+    """
+    command = os.environ.get("CXX", "g++").split() + list(flags) + ["-I" + ROOT]
+    names = sorted(glob.glob(os.path.join(ROOT, SOURCES))) + [source]
+
+    def compile_one(name: str) -> str:
+        target = os.path.join(folder, os.path.basename(name) + ".o")
+        subprocess.run(command + instruction_set(name) + ["-c", name, "-o", target], check=True)
+        return target
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_one, names))
+    program = os.path.join(folder, os.path.splitext(os.path.basename(source))[0])
+    subprocess.run(command + objects + ["-o", program, "-pthread"], check=True)
+    return program
