@@ -208,6 +208,7 @@ __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, 
   auto blend = [&](int64_t j, V, V left, V right) __attribute__((always_inline)) {
     inputs.Step();
     outputs.Step();
+    __builtin_prefetch(y + 3 * channels, 1, 3);  // from the second cache, for the stores to come
     const V sample = lo_x * left + hi_x * right;
     Store<T, L>(y, lo_y * Load<T, L>(above + j * L) + hi_y * sample);
     Store<T, L>(above + j * L, sample);
