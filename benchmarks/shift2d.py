@@ -13,10 +13,10 @@ and each row gives the median over the rounds of `other / shift2d`: above 1 the 
 TensorFlow's CPU kernels run depthwise convolutions in NHWC only, so the NCHW rows compare with the
 NHWC figure of the same shape, measured in the same round.
 
-Then the kernels alone, without TensorFlow, on buffers that are used again and again: shift2d / copy,
-where the copy (memcpy, the same threads) reads and writes together as many bytes; `far`, shifts to
-three pixels over shifts within one; and `by pixel`, a plain loop that works every pixel out on its
-own, over shift2d.
+Then the kernels alone, without TensorFlow, on buffers that are used again and again: shift2d over a
+copy (memcpy, the same threads) that reads and writes together as many bytes; `far`, shifts to three
+pixels over shifts within one; and `by pixel`, a plain loop that works every pixel out on its own,
+over shift2d.
 
 At the end a table says for every target whether the median over TARGET_SHAPES meets it.
 """
