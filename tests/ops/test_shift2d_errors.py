@@ -257,6 +257,7 @@ def test_an_error_leaves_the_session_usable(sess):
         ((1, 0, 1, 1), "NHWC", (1, 1), (0, HUGE)),
         ((1, 2, 2, 1), "NHWC", (HUGE, HUGE), (0, 0)),
         ((1, 1, 2, 2), "NCHW", (HUGE, HUGE), (0, 0)),
+        ((1, 1, 5, 5), "NCHW", (2**28, 2**28), (2**27, 2**27)),
         ((1, 2, 2, 1), "NHWC", (HUGE, HUGE), (HUGE, HUGE)),
     ],
 )

@@ -42,8 +42,9 @@ struct PlaneShape {
 // Planes are read with whole vectors: this many values before and after them must be readable, with
 // any content.
 static inline int64_t PlaneSlack(const AxisShape& h) {
-  const int64_t lanes = h.out == 1 ? 1 : 16, width = h.out > lanes ? h.out : lanes;
-  return h.expand ? h.out / h.stride + lanes + 2 : h.stride * (width - 1) + 4;
+  const int64_t lanes = 16, width = h.out > lanes ? h.out : lanes;
+  if (h.expand) return h.out / h.stride + lanes + 2;
+  return h.stride <= 2 ? h.stride * (width - 1) + 4 : lanes;  // larger strides gather
 }
 
 // The float64 that shift_gradient_planes needs to work in.

@@ -38,29 +38,43 @@ SSPQ_INLINE Mask<T, L> Columns(int64_t first, int64_t begin, int64_t end) {
   return (column >= static_cast<I>(begin)) & (column < static_cast<I>(end));
 }
 
-// L values, S apart (any distance for S = 0), beginning at p, and the values after them.
+// The values of L columns, S apart (any distance for S = 0), from p on; zero where `inside` is not
+// set.
 template <int S, typename T, int L>
-struct Pairs {
-  static SSPQ_INLINE void Read(const T* p, int64_t stride, Vec<T, L>* a, Vec<T, L>* b) {
-    for (int k = 0; k < L; ++k) (*a)[k] = p[k * stride];
-    for (int k = 0; k < L; ++k) (*b)[k] = p[k * stride + 1];
+struct Spaced {
+  static SSPQ_INLINE Vec<T, L> Read(const T* p, int64_t stride, Mask<T, L> inside) {
+    const typename Lanes<T, L>::I step = static_cast<typename Lanes<T, L>::I>(stride);
+    return Gather<T, L>(p, Count<T, L>() * step, inside);
+  }
+  static SSPQ_INLINE void ReadPair(const T* p, int64_t stride, Mask<T, L> in_a, Mask<T, L> in_b,
+                                   Vec<T, L>* a, Vec<T, L>* b) {
+    *a = Read(p, stride, in_a);
+    *b = Read(p + 1, stride, in_b);
   }
 };
 
 template <typename T, int L>
-struct Pairs<1, T, L> {
-  static SSPQ_INLINE void Read(const T* p, int64_t, Vec<T, L>* a, Vec<T, L>* b) {
-    *a = Load<T, L>(p);
-    *b = Load<T, L>(p + 1);
+struct Spaced<1, T, L> {
+  static SSPQ_INLINE Vec<T, L> Read(const T* p, int64_t, Mask<T, L> inside) {
+    return Keep<T, L>(Load<T, L>(p), inside);
+  }
+  static SSPQ_INLINE void ReadPair(const T* p, int64_t stride, Mask<T, L> in_a, Mask<T, L> in_b,
+                                   Vec<T, L>* a, Vec<T, L>* b) {
+    *a = Read(p, stride, in_a);
+    *b = Read(p + 1, stride, in_b);
   }
 };
 
 template <typename T, int L>
-struct Pairs<2, T, L> {
-  static SSPQ_INLINE void Read(const T* p, int64_t, Vec<T, L>* a, Vec<T, L>* b) {
+struct Spaced<2, T, L> {
+  static SSPQ_INLINE Vec<T, L> Read(const T* p, int64_t, Mask<T, L> inside) {
+    return Keep<T, L>(Shuffle<T, L>(Load<T, L>(p), Load<T, L>(p + L), Count<T, L>() * 2), inside);
+  }
+  static SSPQ_INLINE void ReadPair(const T* p, int64_t, Mask<T, L> in_a, Mask<T, L> in_b,
+                                   Vec<T, L>* a, Vec<T, L>* b) {
     const Vec<T, L> low = Load<T, L>(p), high = Load<T, L>(p + L);
-    *a = Shuffle<T, L>(low, high, Count<T, L>() * 2);
-    *b = Shuffle<T, L>(low, high, Count<T, L>() * 2 + 1);
+    *a = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2), in_a);
+    *b = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2 + 1), in_b);
   }
 };
 
@@ -78,9 +92,7 @@ struct SampledRow {
         stride(h.stride) {}
 
   SSPQ_INLINE void Taps(const T* row, V* a, V* b) const {
-    Pairs<S, T, L>::Read(row + at, stride, a, b);
-    *a = Keep<T, L>(*a, in_a);
-    *b = Keep<T, L>(*b, in_b);
+    Spaced<S, T, L>::ReadPair(row + at, stride, in_a, in_b, a, b);
   }
   SSPQ_INLINE V operator()(const T* row) const {
     V a, b;
@@ -327,9 +339,7 @@ __attribute__((noinline)) void CorrelateStrip(const AxisMap<T>& v, const AxisMap
     row.Taps(p, &a, &b);
     *sample = row.lo * a + row.hi * b;
     if (kInteger && h.integer) {
-      V before, unused;
-      Pairs<S, T, L>::Read(p + row.at - 1, h.stride, &before, &unused);
-      *slope = half_x * (b - Keep<T, L>(before, in_before));
+      *slope = half_x * (b - Spaced<S, T, L>::Read(p + row.at - 1, h.stride, in_before));
     } else {
       *slope = b - a;
     }
