@@ -35,7 +35,7 @@ struct ChannelTaps {
   bool IsInteger(int64_t c) const { return x[c].integer || y[c].integer; }
 };
 
-// ---- NCHW ----------------------------------------------------------------------------------
+// ---- NCHW
 
 // One map between planes, for all channels.
 template <typename T>
@@ -99,7 +99,7 @@ struct PlanePlan {
   }
 };
 
-// ---- NHWC ----------------------------------------------------------------------------------
+// ---- NHWC
 
 // What channels read, for all distances of one map.
 template <typename T>

@@ -1,5 +1,5 @@
-// The vectorised inner loops of shift2d on the CPU, compiled once for every instruction set, and
-// the choice among them at run time.
+// The interface of the vectorised inner loops of shift2d on the CPU, which are compiled once for
+// every instruction set.
 //
 // What crosses this interface is plain data: a file compiled for AVX-512 must not contain a copy of
 // any function that the linker might pick for a machine without it. So the planning, the buffers
@@ -11,7 +11,7 @@
 
 namespace sspq {
 
-// ---- NCHW ----------------------------------------------------------------------------------
+// ---- NCHW
 
 // One axis of a map from planes to planes. Sampling: out[k] = lo * in[start + k * stride] +
 // hi * in[the next one]. Its adjoint at a stride of 2 or more (`expand`): in[k] goes to
@@ -50,7 +50,7 @@ static inline int64_t PlaneSlack(const AxisShape& h) {
 // The float64 that shift_gradient_planes needs to work in.
 static inline int64_t ColumnSums(int64_t out_width) { return 2 * (out_width + 16); }
 
-// ---- NHWC ----------------------------------------------------------------------------------
+// ---- NHWC
 
 // What channels read for one pixel: the one at a distance of their own. Where no two channels read
 // further apart than to the next pixel, as is so when no shift is larger than one, four masks tell
@@ -91,7 +91,7 @@ struct ExpandMap : PixelReads<T> {
   const T *weight_y, *weight_x;  // [phases, taps, channels]
 };
 
-// ---- one version -----------------------------------------------------------------------------
+// ---- one version
 
 template <typename T>
 struct CpuKernels {

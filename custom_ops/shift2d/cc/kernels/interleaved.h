@@ -11,7 +11,7 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// ---- what a block of channels reads along a row -------------------------------------------------
+// ---- what a block of channels reads along a row
 
 // From windows of two by two pixels. Masks stand for rows outside the image; columns outside go
 // through Anywhere.
@@ -184,7 +184,7 @@ class ReadAhead {
   const int64_t lines_;
 };
 
-// ---- sampling ----------------------------------------------------------------------------------
+// ---- sampling
 
 template <typename T, int L, typename Row, bool kStrideOne>
 __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, int64_t channel,
@@ -269,7 +269,6 @@ void SampleRows(const PixelMap<T>& m, const T* in, bool start, int64_t begin, in
 }
 
 // ---- the adjoint at a stride of 2 or more
-// --------------------------------------------------------
 
 // One phase of one row, every phases_w-th pixel, for a block. Terms add zero, which turns -0 into
 // the 0 that a sum of two would give.
@@ -350,7 +349,7 @@ void ExpandRows(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, 
   ForEachBlock<T>(m.channels, ExpandBand<T>{m, in, begin, end, out});
 }
 
-// ---- the gradient to the shift -----------------------------------------------------------------
+// ---- the gradient to the shift
 
 template <typename T, int L, typename Row, bool kStrideOne, bool kInteger>
 __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t block, int64_t channel,

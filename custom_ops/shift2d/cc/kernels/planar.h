@@ -28,7 +28,7 @@ struct AxisMap : AxisShape, AxisTap<T> {
   }
 };
 
-// ---- what one row gives to a strip -------------------------------------------------------------
+// ---- what one row gives to a strip
 
 // Lanes of the strip from column `first` on that lie in [begin, end).
 template <typename T, int L>
@@ -156,7 +156,6 @@ SSPQ_INLINE void Prefetch(const T* p, int64_t bytes) {
 }
 
 // ---- what rows give to the output
-// ----------------------------------------------------------------
 
 template <typename T, int L>
 class RowWriter {
@@ -315,7 +314,6 @@ void MapPlanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, co
 }
 
 // ---- the gradient to the shift
-// --------------------------------------------------------------------
 
 // Adds to `columns`, by column, the sums of output rows [begin, end) of a strip.
 template <int S, typename T, int L, bool kInteger>
