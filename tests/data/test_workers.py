@@ -23,7 +23,10 @@ def test_results_come_in_the_order_of_the_tasks(processes):
     results = list(workers.map(range(20)))
     workers.close()
     assert [task for task, _ in results] == list(range(20))
-    assert len({pid for _, pid in results}) == max(1, processes)
+    # A busy machine may leave a process without a task.
+    pids = {pid for _, pid in results}
+    assert 1 <= len(pids) <= max(1, processes)
+    assert (os.getpid() in pids) == (processes == 0)
 
 
 def test_tasks_are_taken_only_a_little_ahead():
