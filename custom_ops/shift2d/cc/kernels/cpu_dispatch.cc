@@ -47,7 +47,6 @@ const CpuVersion* FindCpuVersion(const char* name) {
 
 }  // namespace sspq
 
-// For Python: the names of the runnable versions, the fastest first, with spaces between.
 extern "C" const char* sspq_cpu_versions() {
   static const std::string names = [] {
     std::string all;

@@ -20,4 +20,7 @@ const CpuVersion* FindCpuVersion(const char* name);
 
 }  // namespace sspq
 
+// The names of the runnable versions, the fastest first, with spaces between. Python calls it too.
+extern "C" const char* sspq_cpu_versions();
+
 #endif  // SSPQ_SHIFT2D_CPU_DISPATCH_H_

@@ -1,8 +1,6 @@
 // The TensorFlow side of the CPU kernels: checks run-time shapes, allocates, and runs the work
 // items on TensorFlow's own thread pool.
 #include <cstdlib>
-#include <string>
-#include <vector>
 
 #include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
 #include "custom_ops/shift2d/cc/kernels/shift2d_cpu.h"
@@ -29,12 +27,6 @@ void Run(OpKernelContext* ctx, int64_t items, int64_t elements, int64_t cost, co
                       std::max<int64_t>(1, cost * elements / items), work);
 }
 
-std::string RunnableNames() {
-  std::string names;
-  for (const CpuVersion* version : RunnableCpuVersions()) names += std::string(" ") + version->name;
-  return names;
-}
-
 class Shift2DCpuKernel : public Shift2DKernel {
  public:
   explicit Shift2DCpuKernel(OpKernelConstruction* ctx) : Shift2DKernel(ctx) {
@@ -42,7 +34,7 @@ class Shift2DCpuKernel : public Shift2DKernel {
     version_ = FindCpuVersion(name);
     OP_REQUIRES(ctx, version_ != nullptr,
                 ::tensorflow::errors::InvalidArgument(
-                    "shift2d: SSPQ_CPU=", name, ", expected one of", RunnableNames(),
+                    "shift2d: SSPQ_CPU=", name, ", expected one of ", sspq_cpu_versions(),
                     ", which this machine runs, or nothing for the first of them"));
   }
 
