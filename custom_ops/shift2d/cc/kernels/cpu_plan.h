@@ -183,19 +183,17 @@ class PixelPlan {
     reads_.Add([&](int64_t c) { return !taps.IsLost(c); },
                [&](int64_t c) { return distance(g.h, taps.y[c]); },
                [&](int64_t c) { return distance(g.w, taps.x[c]); });
+    reads_.Fill(&map_);
+    map_.lo_y = lo_y_.data();
+    map_.hi_y = hi_y_.data();
+    map_.lo_x = lo_x_.data();
+    map_.hi_x = hi_x_.data();
+    map_.scale_y = scale_y_.data();
+    map_.scale_x = scale_x_.data();
   }
+  PixelPlan(const PixelPlan&) = delete;  // the map points into the plan
 
-  PixelMap<T> map() const {
-    PixelMap<T> m = map_;
-    reads_.Fill(&m);
-    m.lo_y = lo_y_.data();
-    m.hi_y = hi_y_.data();
-    m.lo_x = lo_x_.data();
-    m.hi_x = hi_x_.data();
-    m.scale_y = scale_y_.data();
-    m.scale_x = scale_x_.data();
-    return m;
-  }
+  const PixelMap<T>& map() const { return map_; }
 
  private:
   // A weight of NaN makes the whole channel NaN.
@@ -234,15 +232,13 @@ class ExpandPlan {
                    [&](int64_t c) { return x_.distance[at_x + c]; });
       }
     }
+    reads_.Fill(&map_);
+    map_.weight_y = y_.weight.data();
+    map_.weight_x = x_.weight.data();
   }
+  ExpandPlan(const ExpandPlan&) = delete;  // the map points into the plan
 
-  ExpandMap<T> map() const {
-    ExpandMap<T> m = map_;
-    reads_.Fill(&m);
-    m.weight_y = y_.weight.data();
-    m.weight_x = x_.weight.data();
-    return m;
-  }
+  const ExpandMap<T>& map() const { return map_; }
 
  private:
   // [phases, taps, channels], by ReadersOf.
