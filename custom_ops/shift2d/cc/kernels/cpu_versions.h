@@ -102,7 +102,7 @@ struct CpuKernels {
   void (*shift_gradient_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
                                 const T* x, const T* gy, int64_t count, double* columns,
                                 double* sum_x, double* sum_y);
-  // Output rows [begin, end) of one image. `above` holds (out_w + 1) * channels values; `start` is
+  // Output rows [begin, end) of one image. `above` holds out_w * channels values; `start` is
   // false if the rows before `begin` were sampled by the call before, with the same `above`.
   void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
                       T* above, T* out);
