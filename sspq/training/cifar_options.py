@@ -4,10 +4,8 @@ import argparse
 import os
 from typing import NamedTuple, Tuple
 
-from sspq.compat import has_gpu
-from sspq.graphs.blocks import DATA_FORMATS
-from sspq.quantizers.scope import VARIANTS
-from sspq.training.schedule import Schedule, constant, stepwise_cosine
+from sspq.training import options
+from sspq.training.schedule import Schedule, constant, within
 
 RELEASED_EPOCHS = 200
 
@@ -25,23 +23,12 @@ class Step(NamedTuple):
 
 def parser(step: Step, description: str) -> argparse.ArgumentParser:
     """The options of a step's script."""
-    p = argparse.ArgumentParser(
-        description=description,
-        epilog="A wrong input gives one line; with SSPQ_TRACEBACK=1 it shows where it arose.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    p.add_argument("--gpu", help="comma-separated list of GPUs to use; all of CUDA's by default")
-    p.add_argument(
-        "--load", help="checkpoint to start from (S2: S1's) or to evaluate; a folder means its last"
-    )
-    p.add_argument(
-        "--log", default="train_log/%s" % step.name.lower(), help="folder for everything written"
-    )
-    p.add_argument("--eta_min", type=float, default=step.eta_min, help="floor of the cosine")
+    p = options.parser(description)
+    options.add_run(p, "train_log/%s" % step.name.lower())
+    options.add_method(p)
+    options.add_schedule(p, wup_length=30, step_size=30, eta_min=step.eta_min)
     p.add_argument("--max_epoch", type=int, default=step.max_epoch, help="last epoch of the cosine")
     p.add_argument("--base_lr", type=float, default=0.1, help="learning rate at the start")
-    p.add_argument("--wup_length", type=int, default=30, help="epochs ahead of the cosine")
-    p.add_argument("--step_size", type=int, default=30, help="epochs between changes of the rate")
     p.add_argument(
         "--data",
         default=os.environ.get("CIFAR100_PATH"),
@@ -52,35 +39,9 @@ def parser(step: Step, description: str) -> argparse.ArgumentParser:
         action="store_true",
         help="fetch CIFAR-100 into the --data folder if it is not there",
     )
-    p.add_argument(
-        "--variant",
-        choices=VARIANTS,
-        default="paper",
-        help="the method as published, or as the released scripts compute it",
-    )
     p.add_argument("--bitw", type=int, default=step.bitw, help="bits of the weights, 1 to 32")
     p.add_argument("--bita", type=int, default=step.bita, help="bits of the activations, 1 to 32")
     p.add_argument("--bitg", type=int, default=32, help="bits of the gradients, 1 to 32")
-    p.add_argument("--batch", type=int, default=256, help="images a step, over all GPUs")
-    p.add_argument("--seed", type=int, default=0, help="of initial values, order and augmentation")
-    p.add_argument(
-        "--resume", action="store_true", help="go on with the run in --log, if there is one"
-    )
-    p.add_argument(
-        "--eval", action="store_true", help="only measure the checkpoint given by --load"
-    )
-    p.add_argument(
-        "--data-format",
-        choices=DATA_FORMATS,
-        default="auto",
-        help="auto: NCHW with a GPU, NHWC without",
-    )
-    p.add_argument(
-        "--shift-lr-mult", type=float, default=1.0, help="factor on the shifts' learning rate"
-    )
-    p.add_argument(
-        "--shift-normalize", action="store_true", help="normalize each channel's shift gradient"
-    )
     p.add_argument("--shift-no-decay", action="store_true", help="no weight decay on shifts")
     return p
 
@@ -96,10 +57,7 @@ def plan(step: Step, args: argparse.Namespace) -> Tuple[int, Schedule]:
     if args.variant == "released" and step.name != "S2":
         return RELEASED_EPOCHS, constant
     epochs = RELEASED_EPOCHS if args.variant == "released" else args.max_epoch
-    if epochs <= args.wup_length:
-        # The cosine never begins; its own check of the two lengths would be in the way.
-        return epochs, stepwise_cosine(epochs, args.step_size, epochs + 1, args.eta_min)
-    return epochs, stepwise_cosine(args.wup_length, args.step_size, args.max_epoch, args.eta_min)
+    return epochs, within(epochs, args.wup_length, args.step_size, args.max_epoch, args.eta_min)
 
 
 def check(step: Step, args: argparse.Namespace) -> None:
@@ -110,15 +68,5 @@ def check(step: Step, args: argparse.Namespace) -> None:
             "`--data` is missing: give the folder with CIFAR-100, or 'digits' for images that need "
             "no download"
         )
-    if args.batch < 1:
-        raise ValueError("`--batch` must be at least 1, got %r" % args.batch)
-    if args.base_lr <= 0:
-        raise ValueError("`--base_lr` must be above 0, got %r" % args.base_lr)
-    if (args.eval or step.needs_load) and not args.load:
-        what = "a checkpoint to evaluate" if args.eval else "S1's checkpoint or log folder"
-        raise ValueError("`--load` is missing: give %s" % what)
-    if args.data_format == "NCHW" and not has_gpu():
-        raise ValueError(
-            "`--data-format NCHW` needs a GPU: TensorFlow's CPU kernels know NHWC only. "
-            "The variables are the same, so use auto or NHWC"
-        )
+    options.check_rate(args.base_lr)
+    options.check_run(args, step.needs_load)

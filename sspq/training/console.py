@@ -4,7 +4,7 @@ import logging
 
 # Tensorpack's sources that tell how a run is going. The others print every layer and every list of
 # variables, hundreds of lines ahead of the first epoch.
-_SHOWN = ("base.py", "monitor.py", "cifar.py")
+_SHOWN = ("base.py", "monitor.py", "fit.py")
 
 
 def quieten() -> None:

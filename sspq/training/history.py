@@ -5,17 +5,18 @@ import io
 import math
 import os
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from tensorpack.callbacks import Callback
 
 from sspq.compat import tf
 from sspq.files import read_json, write_atomically, write_json
+from sspq.training.validation import Validation
 
 JSON_NAME = "history.json"
 CSV_NAME = "history.csv"
 
-Row = Dict[str, float]
+Row = Dict[str, Any]
 
 COLUMNS = (
     "epoch",
@@ -76,11 +77,12 @@ class History(Callback):
     """Appends a row an epoch: epoch, learning rate, cost, top-1 and top-5 in percent, seconds.
 
     To be put after the callbacks that measure and before the one that saves: then every checkpoint
-    has its rows. Rows of epochs that are trained again are replaced.
+    has its rows. Rows of epochs that are trained again are replaced. Not validated is None.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, validation: Optional[Validation]) -> None:
         self._folder = folder
+        self._validation = validation
 
     def _before_epoch(self) -> None:
         self._start = time.time()
@@ -88,15 +90,22 @@ class History(Callback):
     def _trigger_epoch(self) -> None:
         latest = self.trainer.monitors.get_latest
         rows = [r for r in read(self._folder) if r["epoch"] < self.epoch_num]
+        measured = self._measured()
         rows.append(
             {
                 "epoch": self.epoch_num,
                 "learning_rate": float(latest("learning_rate")),
                 "train_cost": float(latest("train-cost")),
-                "test_cross_entropy": float(latest("validation_cross_entropy")),
-                "top1": 100 * (1 - float(latest("val-error-top1"))),
-                "top5": 100 * (1 - float(latest("val-error-top5"))),
+                "test_cross_entropy": measured.get("cross_entropy"),
+                "top1": measured.get("top1"),
+                "top5": measured.get("top5"),
                 "seconds": time.time() - self._start,
             }
         )
         write(self._folder, rows)
+
+    def _measured(self) -> Dict[str, float]:
+        v = self._validation
+        if v is None or v.latest is None or v.latest_epoch != self.epoch_num:
+            return {}
+        return v.latest

@@ -52,6 +52,24 @@ def stepwise_cosine(warmup: int, step: int, last: int, eta: float) -> Schedule:
     return rate
 
 
+def within(epochs: int, warmup: int, step: int, last: int, eta: float) -> Schedule:
+    """:func:`stepwise_cosine` for a run of ``epochs``, which may end before the cosine begins."""
+    if epochs <= warmup:
+        return stepwise_cosine(epochs, step, epochs + 1, eta)
+    return stepwise_cosine(warmup, step, last, eta)
+
+
+def warmed_up(schedule: Schedule, start: float, target: float, epochs: int) -> Schedule:
+    """From ``start`` to ``target`` by equal steps over the first ``epochs``, then ``schedule``."""
+
+    def rate(epoch: int, current: float) -> float:
+        if epoch <= epochs:
+            return start + (target - start) * (epoch - 1) / epochs
+        return schedule(epoch, target if epoch == epochs + 1 else current)
+
+    return rate
+
+
 def constant(epoch: int, current: float) -> float:
     """Keeps the rate."""
     return current
@@ -63,6 +81,8 @@ class LearningRate(Callback):
     The current rate is read from the variable, which is in the checkpoint: a resumed run goes on
     with the rates of the uninterrupted one.
     """
+
+    _chief_only = False
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule

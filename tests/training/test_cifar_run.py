@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sspq.compat import tf
-from sspq.training import checkpoint, cifar, history
+from sspq.training import checkpoint, cifar, fit, history
 from tests.tiny import tiny_digits
 
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
@@ -47,14 +47,14 @@ class Killed(BaseException):
 
 def killed_after(monkeypatch, epoch):
     """Ends the process, as it were, right after the checkpoint of ``epoch``."""
-    trigger = cifar.ModelSaver._trigger
+    trigger = fit.ModelSaver._trigger
 
     def save_and_die(self):
         trigger(self)
         if self.epoch_num == epoch:
             raise Killed()
 
-    monkeypatch.setattr(cifar.ModelSaver, "_trigger", save_and_die)
+    monkeypatch.setattr(fit.ModelSaver, "_trigger", save_and_die)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,43 @@
+"""What went wrong in a data flow that another thread reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tensorpack.dataflow import DataFlow, ProxyDataFlow
+
+
+class Watched:
+    """Remembers the error that ends a flow.
+
+    Tensorpack's ``QueueInput`` reads in a thread of its own; an error there is logged, and training
+    ends as if the data had come to an end.
+
+    Attributes:
+        error: that a flow has raised; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __call__(self, flow: DataFlow) -> DataFlow:
+        """The same flow, watched."""
+        return _WatchedFlow(flow, self)
+
+
+class _WatchedFlow(ProxyDataFlow):
+    def __init__(self, flow: DataFlow, watcher: Watched) -> None:
+        super().__init__(flow)
+        self._watcher = watcher
+
+    def __iter__(self) -> Iterator[Any]:
+        # Not a generator itself: the flow settles which epoch it is when a pass is asked for.
+        return self._pass(iter(self.ds))
+
+    def _pass(self, batches: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from batches
+        except Exception as error:
+            self._watcher.error = error
+            raise

@@ -1,0 +1,92 @@
+"""What the training scripts do around a run: reports, errors, exit status."""
+
+import argparse
+import os
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from tensorpack.tfutils.tower import TowerContext
+from tensorpack.utils.utils import fix_rng_seed
+
+from sspq.compat import tf
+from sspq.report.environment import versions
+from sspq.report.size import information_density, model_size
+from sspq.training.console import quieten
+from sspq.training.history import Row
+from sspq.training.run_folder import die_with_parent
+
+Report = Dict[str, Any]
+
+
+def seed_everything(seed: int) -> None:
+    """Initial values and all else that is drawn. The data has seeds of its own."""
+    fix_rng_seed(seed)
+    tf.set_random_seed(seed)
+
+
+def _variables(model: Any) -> List[Any]:
+    """The model's trainable variables, from the graph that was trained if there is one."""
+    if not tf.trainable_variables():
+        with TowerContext("", is_training=False):
+            model.build_graph(*[tf.placeholder(s.dtype, s.shape) for s in model.inputs()])
+    return [(v.op.name, tuple(v.shape.as_list())) for v in tf.trainable_variables()]
+
+
+def result(model: Any, measured: Dict[str, Any]) -> Report:
+    """What was measured, with the sizes that belong to it and the versions that computed it."""
+    size = model_size(_variables(model), model.weight_bits)
+    top1 = measured.get("top1")
+    return dict(
+        measured,
+        trainable_parameters=size.parameters,
+        float32_bytes=size.float32_bytes,
+        quantized_bytes=size.quantized_bytes,
+        information_density=information_density(top1 or 0, size.quantized_bytes),
+        versions=versions(),
+    )
+
+
+def of_history(rows: List[Row]) -> Report:
+    """What a finished run measured."""
+    last = rows[-1]
+    return {
+        "top1": last["top1"],
+        "top5": last["top5"],
+        "epochs": len(rows),
+        "seconds": sum(r["seconds"] for r in rows),
+    }
+
+
+def _line(name: str, report: Report, seconds: float) -> str:
+    bits = report["bits"]
+    parts = ["%s  W%d A%d" % (name, bits["weights"], bits["activations"])]
+    if report.get("top1") is not None:
+        parts.append("top-1 %.2f %%  top-5 %.2f %%" % (report["top1"], report["top5"]))
+    return "  ".join(parts + ["(%.0f s)" % seconds])
+
+
+def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]]) -> int:
+    """Runs a script's work; user errors give one line and exit status 2.
+
+    Args:
+        name: of the step.
+        args: of the command line; ``gpu`` is set before TensorFlow looks for GPUs.
+        run: does the work and returns the report; None if there is none to print.
+    """
+    die_with_parent()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    quieten()
+    if args.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    start = time.time()
+    try:
+        report = run()
+    except ValueError as e:
+        if os.environ.get("SSPQ_TRACEBACK") == "1":
+            raise
+        print("%s: %s" % (os.path.basename(sys.argv[0]), e), file=sys.stderr)
+        return 2
+    if report is not None:
+        print(_line(name, report, time.time() - start))
+    return 0

@@ -1,0 +1,137 @@
+"""Trains a classifier from where its log folder or another checkpoint left off."""
+
+from dataclasses import dataclass
+from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+from tensorpack.callbacks import ModelSaver, PeriodicCallback, ScalarPrinter, TFEventWriter
+from tensorpack.train import TrainConfig, launch_train_with_config
+from tensorpack.utils import logger
+
+from sspq.training import checkpoint, history
+from sspq.training.history import History, MeanCost
+from sspq.training.inference import InferenceRunner
+from sspq.training.processes import Processes
+from sspq.training.run_folder import RunFolder
+from sspq.training.schedule import LearningRate, Schedule
+from sspq.training.session import session_creator
+from sspq.training.validation import Validation
+
+KEEP = 3  # checkpoints of a run
+# Shown after every epoch; the events hold everything.
+PRINTED = ["learning_rate", "train-cost", "validation-top1"]
+
+
+class TrainingStoppedError(ValueError):
+    """Training ended ahead of its last epoch."""
+
+
+@dataclass
+class Training:
+    """What is trained, on what, and for how long.
+
+    Attributes:
+        model: a :class:`sspq.training.classifier.Classifier`.
+        epochs: the last one's number.
+        steps: of an epoch.
+        schedule: the learning rate.
+        training_input: tensorpack's InputSource for training, from the epoch of that number on.
+        validation_input: one for validation, or a DataFlow; None to train without.
+        failure: what made the training input end, if it did.
+        load: prefix of the checkpoint to start from; None for initial values.
+        not_loaded: variables that are not taken from ``load``.
+        validate_every: epochs; the last one is always validated.
+        callbacks: more of them; they run ahead of those that save.
+    """
+
+    model: Any
+    epochs: int
+    steps: int
+    schedule: Schedule
+    training_input: Callable[[int], Any]
+    validation_input: Optional[Callable[[], Any]]
+    failure: Callable[[], Optional[BaseException]] = lambda: None
+    load: Optional[str] = None
+    not_loaded: Sequence[str] = ("global_step", "learning_rate")
+    validate_every: int = 1
+    callbacks: Sequence[Any] = ()
+
+
+def fit(
+    training: Training, trainer: Any, folder: Optional[RunFolder], processes: Processes
+) -> List[history.Row]:
+    """Trains to the last epoch, on from the newest whole checkpoint in ``folder``.
+
+    Args:
+        training: what to do.
+        trainer: tensorpack's.
+        folder: for checkpoints and history; None in processes that are not the chief.
+        processes: that train together.
+
+    Returns:
+        The history of all epochs; empty but in the chief.
+
+    Raises:
+        TrainingStoppedError: there is no more data. What ended the data, if known, is raised.
+    """
+    first, init = _start(training, folder) if folder else (1, None)
+    first = processes.agree(first)
+    if first <= training.epochs:
+        _train(training, trainer, folder, processes, first, init)
+    failure = training.failure()
+    rows = history.read(folder.path) if folder else []
+    if folder and (not rows or rows[-1]["epoch"] < training.epochs):
+        failure = failure or TrainingStoppedError(
+            "training stopped after %d of %d epochs: its data came to an end"
+            % (len(rows), training.epochs)
+        )
+    if failure:
+        raise failure
+    return rows
+
+
+def _start(training: Training, folder: RunFolder) -> Tuple[int, Optional[Any]]:
+    """The epoch to begin with, and what to load."""
+    folder.clear_leftovers()
+    checkpoint.remove_old(folder.path, KEEP)
+    resumed = checkpoint.last_complete(folder.path)
+    if resumed:
+        first = checkpoint.global_step(resumed) // training.steps + 1
+        logger.info("Going on with epoch %d from %s" % (first, resumed))
+        return first, checkpoint.ExactRestore(resumed)
+    if training.load:
+        return 1, checkpoint.ExactRestore(training.load, ignore=training.not_loaded)
+    return 1, None
+
+
+def _train(
+    training: Training,
+    trainer: Any,
+    folder: Optional[RunFolder],
+    processes: Processes,
+    first: int,
+    init: Optional[Any],
+) -> None:
+    # Processes that are not the chief skip what is marked as the chief's, as most callbacks are.
+    callbacks: List[Any] = [LearningRate(training.schedule), MeanCost()]
+    validation = None
+    if training.validation_input is not None:
+        validation = Validation(processes)
+        runner = InferenceRunner(training.validation_input(), validation)
+        every = PeriodicCallback(runner, every_k_epochs=training.validate_every)
+        callbacks.append(every.set_chief_only(False))
+    callbacks += training.callbacks
+    if folder:
+        callbacks.append(History(folder.path, validation))
+        callbacks.append(ModelSaver(max_to_keep=KEEP, checkpoint_dir=folder.path))
+    config = TrainConfig(
+        model=training.model,
+        data=training.training_input(first),
+        callbacks=callbacks,
+        monitors=[TFEventWriter(), ScalarPrinter(whitelist=PRINTED)] if folder else [],
+        steps_per_epoch=training.steps,
+        max_epoch=training.epochs,
+        starting_epoch=first,
+        session_init=init,
+        session_creator=session_creator(),
+    )
+    launch_train_with_config(config, trainer)

@@ -1,0 +1,88 @@
+"""The options that the training scripts share, and what is refused about them."""
+
+import argparse
+from typing import Optional
+
+from sspq.compat import has_gpu
+from sspq.graphs.blocks import DATA_FORMATS
+from sspq.quantizers.scope import VARIANTS
+
+
+def parser(description: Optional[str]) -> argparse.ArgumentParser:
+    """An empty one, with what every script says about errors."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog="A wrong input gives one line; with SSPQ_TRACEBACK=1 it shows where it arose.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def add_run(p: argparse.ArgumentParser, log: Optional[str]) -> None:
+    """Where a run begins, where it is written (``log`` by default), and what it runs on."""
+    p.add_argument("--gpu", help="comma-separated list of GPUs to use; all of CUDA's by default")
+    p.add_argument(
+        "--load", help="checkpoint to start from (S2: S1's) or to evaluate; a folder means its last"
+    )
+    p.add_argument("--log", default=log, help="folder for everything written")
+    p.add_argument(
+        "--resume", action="store_true", help="go on with the run in --log, if there is one"
+    )
+    p.add_argument(
+        "--eval", action="store_true", help="only measure the checkpoint given by --load"
+    )
+    p.add_argument(
+        "--data-format",
+        choices=DATA_FORMATS,
+        default="auto",
+        help="auto: NCHW with a GPU, NHWC without",
+    )
+    p.add_argument("--batch", type=int, default=256, help="images a step, over all GPUs")
+    p.add_argument("--seed", type=int, default=0, help="of initial values, order and augmentation")
+
+
+def add_method(p: argparse.ArgumentParser) -> None:
+    """What both families of networks can be told about the method."""
+    p.add_argument(
+        "--variant",
+        choices=VARIANTS,
+        default="paper",
+        help="the method as published, or as the released scripts compute it",
+    )
+    p.add_argument(
+        "--shift-lr-mult", type=float, default=1.0, help="factor on the shifts' learning rate"
+    )
+    p.add_argument(
+        "--shift-normalize", action="store_true", help="normalize each channel's shift gradient"
+    )
+
+
+def add_schedule(
+    p: argparse.ArgumentParser, wup_length: int, step_size: int, eta_min: float
+) -> None:
+    """The step-wise cosine's arguments."""
+    p.add_argument("--eta_min", type=float, default=eta_min, help="floor of the cosine")
+    p.add_argument("--wup_length", type=int, default=wup_length, help="epochs ahead of the cosine")
+    p.add_argument(
+        "--step_size", type=int, default=step_size, help="epochs between changes of the rate"
+    )
+
+
+def check_run(args: argparse.Namespace, needs_load: bool) -> None:
+    """Refuses what cannot work in any script, before anything is loaded or written."""
+    if args.batch < 1:
+        raise ValueError("`--batch` must be at least 1, got %r" % args.batch)
+    if (args.eval or needs_load) and not args.load:
+        what = "a checkpoint to evaluate" if args.eval else "S1's checkpoint or log folder"
+        raise ValueError("`--load` is missing: give %s" % what)
+    if args.data_format == "NCHW" and not has_gpu():
+        raise ValueError(
+            "`--data-format NCHW` needs a GPU: TensorFlow's CPU kernels know NHWC only. "
+            "The variables are the same, so use auto or NHWC"
+        )
+    if not 0 <= args.seed < 2**32:
+        raise ValueError("`--seed` must be in [0, 2**32), got %r" % args.seed)
+
+
+def check_rate(base_lr: float) -> None:
+    if base_lr <= 0:
+        raise ValueError("`--base_lr` must be above 0, got %r" % base_lr)

@@ -1,0 +1,58 @@
+"""The processes that train one model together: usually this one alone, or those of Horovod."""
+
+from typing import Any
+
+
+class Processes:
+    """This process alone.
+
+    Attributes:
+        rank: number of this process.
+        ranks: how many there are.
+        chief: whether this is the one that reads and writes the log folder.
+    """
+
+    rank = 0
+    ranks = 1
+
+    @property
+    def chief(self) -> bool:
+        return self.rank == 0
+
+    def agree(self, value: Any) -> Any:
+        """The chief's ``value``, which may be any picklable object, in every process."""
+        return value
+
+    def total(self, tensor: Any) -> Any:
+        """A tensor: the sum of ``tensor`` over all processes, all of which have to compute it."""
+        return tensor
+
+
+class HorovodProcesses(Processes):
+    """The processes that ``horovodrun`` has started, one a GPU.
+
+    Raises:
+        ValueError: Horovod is not installed, or it was built for another TensorFlow.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import horovod.tensorflow as hvd
+        except ImportError as e:
+            raise ValueError(
+                "`--trainer horovod` needs Horovod built for this TensorFlow: "
+                "bash scripts/install_horovod.sh (%s)" % e
+            ) from e
+        hvd.init()
+        self._hvd = hvd
+        self.rank, self.ranks = hvd.rank(), hvd.size()
+
+    def agree(self, value: Any) -> Any:
+        from sspq.compat import tf
+
+        # A graph of its own: the values are needed before the model's is built.
+        with tf.Graph().as_default(), tf.Session() as sess:
+            return self._hvd.broadcast_object(value, root_rank=0, session=sess)
+
+    def total(self, tensor: Any) -> Any:
+        return self._hvd.allreduce(tensor, op=self._hvd.Sum)
