@@ -1,0 +1,182 @@
+"""What the ImageNet scripts train and evaluate on: an ILSVRC folder, or made-up images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from tensorpack.dataflow import FakeData, FixedSizeData
+from tensorpack.input_source import QueueInput, TFDatasetInput
+
+from sspq.compat import tf
+from sspq.data import imagenet, imagenet_symbolic, scan
+from sspq.data.dataset import DataError
+from sspq.data.imagenet_flow import EvalFlow, TrainFlow
+from sspq.data.watched import Watched
+from sspq.training import checkpoint
+from sspq.training.imagenet_options import augmentation
+from sspq.training.processes import Processes
+
+EVAL_BATCH = 64
+FAKE_STEPS = 100
+DEFAULT_CLASSES = 1000
+_QUEUED = 1024  # images waiting in the queue to the graph, 150 kB each at 224 pixels
+
+
+def _queue(batch: int) -> Any:
+    return tf.FIFOQueue(max(2, min(50, _QUEUED // batch)), [tf.uint8, tf.int32], name="images")
+
+
+class FolderInput:
+    """The images of an ILSVRC folder.
+
+    Args:
+        args: the script's options.
+        processes: that train together; each gets its share.
+        training: whether training images are needed beside those for validation.
+
+    Attributes:
+        num_classes: what the network tells apart.
+        failure: the error that ended a training input; None while there is none.
+
+    Raises:
+        DataError: the folder or its images do not do.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, processes: Processes, training: bool = True
+    ) -> None:
+        self._args = args
+        self._processes = processes
+        self._watched = Watched()
+        tree = imagenet.find(args.data, args.meta_dir, imagenet.PARTS if training else ("val",))
+        self._report = scan.scan(tree)
+        if processes.chief:
+            print(self._report, flush=True)
+        self._train: Any = self._report.for_training(tree.train) if training else ()
+        self._val = self._report.for_evaluation(tree.val, args.skip_bad)
+        self.num_classes = len(tree.classes) or _classes_of(args.load)
+        if self.num_classes <= self._val.labels.max():
+            raise DataError(
+                f"{args.data}: has labels up to {self._val.labels.max()}, expected less than the "
+                f"{self.num_classes} classes of the network"
+            )
+
+    @property
+    def failure(self) -> Exception | None:
+        return self._watched.error
+
+    def facts(self) -> dict[str, Any]:
+        """For reports."""
+        return {
+            "name": "ILSVRC folder",
+            "train_images": len(self._train),
+            "test_images": len(self._val),
+            "classes": self.num_classes,
+            "found": self._report.counts(),
+        }
+
+    def steps(self, batch: int) -> int:
+        """Training steps of an epoch, with ``batch`` images over all processes."""
+        limit = len(self._train)
+        if batch > limit:
+            raise DataError(f"`--batch` must be at most the {limit} training images, got {batch}")
+        return limit // batch
+
+    def training(self, first_epoch: int, towers: int) -> Any:
+        """An InputSource; each of the ``towers`` takes a batch of it at every step."""
+        args, ranks = self._args, self._processes.ranks
+        options = {
+            "batch": args.batch // ranks // towers,
+            "image_size": args.image_size,
+            "seed": args.seed,
+            "first_epoch": first_epoch,
+            "augmentation": augmentation(args),
+            "rank": self._processes.rank,
+            "ranks": ranks,
+        }
+        if args.symbolic:
+            return TFDatasetInput(
+                imagenet_symbolic.train_dataset(self._train, parallel=args.processes, **options)
+            )
+        flow = TrainFlow(self._train, processes=args.processes, **options)
+        # Several towers may leave batches of an epoch that do not make a step.
+        taken = self.steps(args.batch) * towers
+        watched = self._watched(flow)
+        source = FixedSizeData(watched, taken) if len(flow) > taken else watched
+        return QueueInput(source, _queue(options["batch"]))
+
+    def validation(self) -> Any:
+        """A DataFlow of this process's share of the validation images."""
+        p = self._processes
+        return self._validation_flow(p.rank, p.ranks)
+
+    def _validation_flow(self, rank: int, ranks: int) -> Any:
+        args = self._args
+        return EvalFlow(
+            self._val, EVAL_BATCH, args.image_size, args.skip_bad, rank, ranks, args.processes
+        )
+
+    def batches(self) -> tuple[Iterator[Any], int]:
+        """All validation images as arrays, and how many batches these are."""
+        flow = self._validation_flow(0, 1)
+        if self._args.symbolic:
+            return self._symbolic_batches(), len(flow)
+        flow.reset_state()
+        return iter(flow), len(flow)
+
+    def _symbolic_batches(self) -> Iterator[list[np.ndarray]]:
+        args = self._args
+        with tf.Graph().as_default():
+            dataset = imagenet_symbolic.eval_dataset(
+                self._val, EVAL_BATCH, args.image_size, args.skip_bad, parallel=args.processes
+            )
+            batch = dataset.make_one_shot_iterator().get_next()
+            sess = tf.Session()
+        with sess:
+            while True:
+                try:
+                    yield sess.run(batch)
+                except tf.errors.OutOfRangeError:
+                    return
+                except tf.errors.UnknownError as error:  # a Python function of the pipeline's
+                    raise DataError(str(error).split("DataError: ")[-1].split("\n")[0]) from error
+
+
+class FakeInput:
+    """Images of noise, always the same, to try how fast everything else is."""
+
+    failure = None
+    num_classes = DEFAULT_CLASSES
+
+    def __init__(self, args: argparse.Namespace, processes: Processes) -> None:
+        self._args = args
+        self._ranks = processes.ranks
+
+    def facts(self) -> dict[str, Any]:
+        return {"name": "made-up images", "classes": self.num_classes}
+
+    def steps(self, batch: int) -> int:
+        return FAKE_STEPS
+
+    def training(self, first_epoch: int, towers: int) -> Any:
+        size, batch = self._args.image_size, self._args.batch // self._ranks // towers
+        flow = FakeData(
+            [[batch, size, size, 3], [batch]],
+            FAKE_STEPS * towers,
+            random=False,
+            dtype=["uint8", "int32"],
+            domain=[(0, 256), (0, self.num_classes)],
+        )
+        return QueueInput(flow, _queue(batch))
+
+
+def _classes_of(load: str | None) -> int:
+    """The classes of the network in a checkpoint, where the folder does not tell them."""
+    if not load:
+        return DEFAULT_CLASSES
+    reader = tf.train.NewCheckpointReader(checkpoint.resolve(load))
+    shapes = reader.get_variable_to_shape_map()
+    return shapes["linear/W"][-1] if "linear/W" in shapes else DEFAULT_CLASSES
