@@ -18,30 +18,15 @@
 #   --help           this text
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/scripts/setup_env.sh"
+chain=SSQ_cifar100_TS.sh
+flags="demo download float32 fresh"
+values="data log variant seed gpu"
+demo='' download='' float32='' log='' gpu=''
+data=${CIFAR100_PATH:-} variant=paper seed=0
+. "$(dirname "${BASH_SOURCE[0]}")/scripts/chain.sh"
+parse_options "$@"
 
-usage() { sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"; }
-refuse() { say "SSQ_cifar100_TS.sh: $*"; exit 2; }
-
-demo= fresh= float32= download= log= data=${CIFAR100_PATH:-} variant=paper seed=0 gpu=
-while [ $# -gt 0 ]; do
-  case $1 in
-    --demo) demo=1 ;;
-    --fresh) fresh=1 ;;
-    --float32) float32=1 ;;
-    --download) download=1 ;;
-    --data | --log | --variant | --seed | --gpu)
-      [ $# -ge 2 ] || refuse "$1 needs a value"
-      printf -v "${1#--}" '%s' "$2"
-      shift
-      ;;
-    -h | --help) usage; exit 0 ;;
-    *) refuse "unknown option '$1'; see --help" ;;
-  esac
-  shift
-done
-
-# All steps share these; both are then told apart by their own defaults and arguments below.
+# All steps share these; they are told apart by their own defaults and the arguments below.
 shared=(--variant "$variant" --seed "$seed")
 if [ -n "$demo" ]; then
   data=digits
@@ -59,26 +44,12 @@ shared+=(--data "$data")
 if [ -n "$download" ]; then shared+=(--download); fi
 if [ -n "$gpu" ]; then shared+=(--gpu "$gpu"); fi
 
-setup_env
-export SSPQ_DIE_WITH_PARENT=1 TF_CPP_MIN_LOG_LEVEL=2
-
-if [ -n "$fresh" ]; then
-  for step in float32 s1 s2; do rm -rf "${log:?}/$step"; done
-  rm -f "$log"/{report.json,curves.png}
-fi
-mkdir -p "$log"
-
-examples=$SSPQ_ROOT/examples
+start_chain "$log"
 if [ -n "$float32" ]; then
-  say "== float32: the same network without quantizers"
-  "$PYTHON" "$examples/ResIBShift34-dorefa-s1.py" "${shared[@]}" "${s1[@]}" \
-    --bitw 32 --bita 32 --log "$log/float32" --resume
+  run_step float32 "float32: the same network without quantizers" ResIBShift34-dorefa-s1.py \
+    "${shared[@]}" "${s1[@]}" --bitw 32 --bita 32
 fi
-say "== S1: 8-bit weights"
-"$PYTHON" "$examples/ResIBShift34-dorefa-s1.py" "${shared[@]}" "${s1[@]}" \
-  --log "$log/s1" --resume
-say "== S2: 8-bit weights and activations, from S1"
-"$PYTHON" "$examples/ResIBShift34-dorefa-s2.py" "${shared[@]}" "${s2[@]}" \
-  --load "$log/s1" --log "$log/s2" --resume
-echo
-"$PYTHON" -m sspq report "$log"
+run_step s1 "S1: 8-bit weights" ResIBShift34-dorefa-s1.py "${shared[@]}" "${s1[@]}"
+run_step s2 "S2: 8-bit weights and activations, from S1" ResIBShift34-dorefa-s2.py \
+  "${shared[@]}" "${s2[@]}" --load "$log/s1"
+end_chain

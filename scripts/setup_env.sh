@@ -1,6 +1,6 @@
 # Makes .venv with everything pinned and the op compiled. To be sourced by the scripts beside it:
 #
-#     . scripts/setup_env.sh; setup_env [dev]
+#     . scripts/setup_env.sh; setup_env [dev] [horovod]
 #
 # then "$PYTHON" is the interpreter to use. A second call finds everything in place.
 #
@@ -116,7 +116,37 @@ install_into() {
   (cd "$SSPQ_ROOT/requirements" && pip_install "$venv" $(printf -- '-r %s ' "${@##*/}")) || return
 }
 
-# setup_env [dev]: "dev" adds what the tests need.
+# Compiles Horovod with Gloo for the TensorFlow in "$1", unless there is a wheel from before, and
+# installs it. The wheel is told by everything that it depends on: one built for another TensorFlow
+# fails only when it is imported.
+install_horovod() {
+  local venv=$1 base=$2 requirements=$SSPQ_ROOT/requirements wheels key
+  key=$({ cat "$base" "$requirements"/horovod*.txt; env | grep ^HOROVOD_ | sort; uname -m; } | cksum)
+  wheels=${XDG_CACHE_HOME:-$HOME/.cache}/sspq/wheels/${key%% *}
+  if ! compgen -G "$wheels/horovod-*.whl" >/dev/null; then
+    say "Compiling Horovod (about six minutes on two cores) ..."
+    pip_install "$venv" -r "$requirements/horovod-build.txt" || return
+    mkdir -p "$wheels"
+    (
+      export PATH=$venv/bin:$PATH HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITH_GLOO=1
+      export HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITHOUT_MPI=1
+      quietly "$venv/bin/python" -m pip wheel --disable-pip-version-check --no-deps \
+        --no-build-isolation --no-cache-dir -w "$wheels/part" \
+        "$(grep ^horovod== "$requirements/horovod.txt")"
+    ) || return
+    mv "$wheels/part"/horovod-*.whl "$wheels"
+  fi
+  pip_install "$venv" -r "$requirements/horovod.txt" --find-links "$wheels" || return
+}
+
+# Whether the extra "$1" in the virtual environment "$2" was made from the files that follow.
+has_extra() {
+  local extra=$1 venv=$2
+  shift 2
+  [ "$(cat "$venv/sspq-$extra" 2>/dev/null)" = "$(environment_stamp "$@")" ]
+}
+
+# setup_env [dev] [horovod]: "dev" adds what the tests need, "horovod" Horovod.
 setup_env() {
   local venv=$SSPQ_ROOT/.venv requirements=$SSPQ_ROOT/requirements tensorflow python
   tensorflow=$(tensorflow_package)
@@ -129,7 +159,7 @@ setup_env() {
   # One set-up at a time: a killed one's pip may still be at work, and is waited for.
   exec 9>"$SSPQ_ROOT/.venv.lock" || return
   if type -P flock >/dev/null; then flock 9; fi
-  if [ "$(cat "$venv/sspq-base" 2>/dev/null)" != "$(environment_stamp "${base[@]}")" ]; then
+  if ! has_extra base "$venv" "${base[@]}"; then
     if ! python=$(find_python37); then
       exec 9>&-
       rm -f "$SSPQ_ROOT/.venv.lock"
@@ -138,11 +168,14 @@ setup_env() {
     install_into "$venv" "$python" "${base[@]}" || return
     environment_stamp "${base[@]}" >"$venv/sspq-base"
   fi
-  if [ "${1:-}" = dev ] &&
-    [ "$(cat "$venv/sspq-dev" 2>/dev/null)" != "$(environment_stamp "$requirements/dev.txt")" ]; then
+  if [[ " $* " == *" dev "* ]] && ! has_extra dev "$venv" "$requirements/dev.txt"; then
     say "Installing what the tests need ..."
     pip_install "$venv" -r "$requirements/dev.txt" || return
     environment_stamp "$requirements/dev.txt" >"$venv/sspq-dev"
+  fi
+  if [[ " $* " == *" horovod "* ]] && ! has_extra horovod "$venv" "$requirements"/horovod*.txt; then
+    install_horovod "$venv" "$requirements/$tensorflow.txt" || return
+    environment_stamp "$requirements"/horovod*.txt >"$venv/sspq-horovod"
   fi
   # Compiles only what changed.
   (cd "$SSPQ_ROOT" && quietly "$PYTHON" setup.py -q build_ext --inplace) || return

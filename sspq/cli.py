@@ -21,6 +21,12 @@ def _report(args: argparse.Namespace) -> None:
     print("\nreport.json and curves.png are in %s" % os.path.abspath(args.folder))
 
 
+def _demo_images(args: argparse.Namespace) -> None:
+    from sspq.data import demo_tree
+
+    print("The demo's images are in %s" % demo_tree.write(args.folder))
+
+
 def main(argv: Optional[List[str]] = None) -> int:
     """Runs one command; user errors go to standard error and give exit status 2."""
     parser = argparse.ArgumentParser(prog="python -m sspq", description=__doc__)
@@ -32,6 +38,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     report = commands.add_parser("report", help="sum up a chain: table, report.json, curves.png")
     report.add_argument("folder", help="the chain's log folder, with s1/ and s2/ in it")
     report.set_defaults(run=_report)
+    images = commands.add_parser("demo-images", help="write a small ILSVRC folder of real images")
+    images.add_argument("folder", help="where to")
+    images.set_defaults(run=_demo_images)
     args = parser.parse_args(argv)
     try:
         args.run(args)

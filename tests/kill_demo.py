@@ -1,6 +1,6 @@
-"""Kills the demo at random moments with SIGKILL and restarts it, until it has survived enough.
+"""Kills a demo at random moments with SIGKILL and restarts it, until it has survived enough.
 
-    python tests/kill_demo.py [--kills 10] [--seed 0] [--log DIR] [--reference DIR]
+    python tests/kill_demo.py [--chain TS.sh] [--kills 10] [--seed 0] [--log DIR] [--reference DIR]
 
 Every second kill hits the shell script alone, the others the script and all its children. At the
 end the chain must have finished, with whole checkpoints and one history row per epoch; with
@@ -25,11 +25,11 @@ from sspq.training import checkpoint, history
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 STEPS = ("s1", "s2")
-EPOCHS = 15  # of the demo, both steps
+EPOCHS = {"SSQ_cifar100_TS.sh": 15, "TS.sh": 7}  # of the demos, both steps
 
 
-def start(log, out):
-    command = ["bash", os.path.join(ROOT, "SSQ_cifar100_TS.sh"), "--demo", "--log", log]
+def start(chain, log, out):
+    command = ["bash", os.path.join(ROOT, chain), "--demo", "--log", log]
     return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
 
@@ -47,14 +47,14 @@ def wait_for_moment(process, log, epoch, delay):
         pass
 
 
-def survive(log, kills, rng):
+def survive(chain, log, kills, rng):
     """Runs the chain with ``kills`` kills; returns its last exit status."""
     # Spread over the whole run; the delay reaches from within an epoch into the next, start-up,
     # evaluation and saving included.
-    epochs = sorted(rng.randrange(EPOCHS) for _ in range(kills))
+    epochs = sorted(rng.randrange(EPOCHS[chain]) for _ in range(kills))
     with open(os.path.join(log, "output.txt"), "wb") as out:
         for k, epoch in enumerate(epochs):
-            process = start(log, out)
+            process = start(chain, log, out)
             wait_for_moment(process, log, epoch, rng.uniform(0, 20))
             if process.returncode is not None:
                 print("kill %2d: came too late, the chain had ended" % (k + 1), flush=True)
@@ -67,7 +67,7 @@ def survive(log, kills, rng):
                 % ((k + 1, "script alone" if alone else "all") + tuple(epochs_done(log))),
                 flush=True,
             )
-        return start(log, out).wait()
+        return start(chain, log, out).wait()
 
 
 def figures(folder):
@@ -88,7 +88,7 @@ def problems(log, reference):
         with open(os.path.join(folder, "report.json")) as f:
             report = json.load(f)
         epochs = [int(row["epoch"]) for row in figures(folder)]
-        if epochs != list(range(1, report["max_epoch"] + 1)):
+        if epochs != list(range(1, report["epochs"] + 1)):
             yield "%s: history has epochs %s" % (step, epochs)
         for prefix in checkpoint.prefixes(folder):
             if checkpoint.damage(prefix):
@@ -110,6 +110,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--chain", choices=sorted(EPOCHS), default="SSQ_cifar100_TS.sh")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--log", default=os.path.join(ROOT, "train_log", "killed"))
@@ -118,7 +119,7 @@ def main():
     shutil.rmtree(args.log, ignore_errors=True)
     os.makedirs(args.log)
     begin = time.time()
-    status = survive(args.log, args.kills, random.Random(args.seed))
+    status = survive(args.chain, args.log, args.kills, random.Random(args.seed))
     found = ["exit status %d, see output.txt" % status] if status else []
     if not found:
         found = list(problems(args.log, args.reference))

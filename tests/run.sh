@@ -7,7 +7,7 @@
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup_env.sh"
-setup_env dev
+setup_env dev horovod
 cd "$SSPQ_ROOT"
 
 if [ $# -eq 0 ] || [ "${CI:-}" = true ]; then

@@ -9,6 +9,9 @@ import pytest
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 
 
+CHAINS = ("SSQ_cifar100_TS.sh", "TS.sh")
+
+
 def bash(*arguments, cwd=ROOT, **environment):
     # A bare environment: nothing of the one that runs the tests helps along.
     env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), **environment}
@@ -24,7 +27,7 @@ def bash(*arguments, cwd=ROOT, **environment):
 @pytest.fixture
 def checkout(tmp_path):
     """The scripts and what they read, in a folder of their own without an environment."""
-    for name in ("SSQ_cifar100_TS.sh", "scripts", "requirements", "tests/run.sh"):
+    for name in (*CHAINS, "scripts", "requirements", "tests/run.sh"):
         target = tmp_path / name
         target.parent.mkdir(exist_ok=True)
         source = os.path.join(ROOT, name)
@@ -51,7 +54,7 @@ def tools(tmp_path):
 NO_PYTHON = ("pyenv install 3.7", "uv python install 3.7", "conda create", "docker build")
 
 
-@pytest.mark.parametrize("command", [("SSQ_cifar100_TS.sh", "--demo"), ("tests/run.sh",)])
+@pytest.mark.parametrize("command", [(chain, "--demo") for chain in CHAINS] + [("tests/run.sh",)])
 def test_without_python_37_one_message_names_the_ways_to_get_one(checkout, tools, command):
     before = sorted(os.listdir(str(checkout)))
     # Named by hand, so that the outcome does not depend on what this machine has.
@@ -90,23 +93,79 @@ def test_a_python_of_pyenv_is_found(checkout, tools):
     assert done.stdout.strip() == str(python)
 
 
-def test_help_lists_every_option_and_sets_nothing_up(checkout, tools):
-    done = bash("SSQ_cifar100_TS.sh", "--help", cwd=checkout, PATH=tools)
+OPTIONS = {
+    "SSQ_cifar100_TS.sh": "demo data download log variant seed gpu float32 fresh",
+    "TS.sh": "demo data meta-dir log variant seed batch gpu trainer symbolic skip-bad fresh",
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_help_lists_every_option_and_sets_nothing_up(checkout, tools, chain):
+    done = bash(chain, "--help", cwd=checkout, PATH=tools)
     assert done.returncode == 0
-    for option in "--demo --data --download --log --variant --seed --gpu --float32 --fresh".split():
-        assert option in done.stdout
+    for option in OPTIONS[chain].split():
+        assert "\n  --%s " % option in done.stdout
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize(
     "options, message",
     [
         (("--dmeo",), "unknown option '--dmeo'"),
+        (("demo",), "unknown option 'demo'"),
         (("--seed",), "--seed needs a value"),
-        ((), "give the folder with CIFAR-100 by --data or $CIFAR100_PATH, or run --demo"),
+        ((), "or run --demo"),
     ],
 )
-def test_wrong_options_are_named_before_anything_is_set_up(checkout, tools, options, message):
-    done = bash("SSQ_cifar100_TS.sh", *options, cwd=checkout, PATH=tools)
+def test_wrong_options_are_named_before_anything_is_set_up(
+    checkout, tools, chain, options, message
+):
+    done = bash(chain, *options, cwd=checkout, PATH=tools)
     assert done.returncode == 2 and message in done.stderr
+    assert done.stderr.startswith(chain + ": ")
     assert not (checkout / ".venv").exists()
+
+
+def commands_of(checkout, *arguments, **environment):
+    """What a chain would run: its Python commands, with the environment's making left out."""
+    setup = checkout / "scripts" / "setup_env.sh"
+    setup.write_text(setup.read_text() + "\nsetup_env() { PYTHON=printf_line; }\n")
+    line = "printf_line() { printf '%s\\n' \"$*\"; }; export -f printf_line; "
+    done = bash("-c", line + 'bash "$@"', "bash", *arguments, cwd=checkout, **environment)
+    assert done.returncode == 0, done.stderr
+    return [c.replace(str(checkout) + "/", "") for c in done.stdout.splitlines() if c]
+
+
+def test_the_imagenet_chain_passes_its_options_to_both_steps(checkout):
+    given = ("--meta-dir", "M", "--seed", "7", "--batch", "64", "--gpu", "0,1", "--skip-bad")
+    s1, s2, report = commands_of(
+        checkout, "TS.sh", "--data", "D", "--log", "L", "--trainer", "replicated", "--symbolic",
+        "--variant", "released", *given,
+    )  # fmt: skip
+    assert s1.startswith("examples/imagenet-SSQ_S1.py ") and s1.endswith("--log L/s1 --resume")
+    assert s2.startswith("examples/imagenet-SSQ_S2.py ") and s2.endswith("--log L/s2 --resume")
+    assert "--load L/s1" in s2 and "--load" not in s1
+    for command in (s1, s2):
+        for option in (
+            "--data D", "--meta-dir M", "--seed 7", "--batch 64", "--gpu 0,1", "--skip-bad",
+            "--symbolic", "--variant released", "--trainer replicated",
+        ):  # fmt: skip
+            assert option in command
+    assert report == "-m sspq report L"
+
+
+def test_the_imagenet_chain_takes_its_folder_from_the_environment(checkout):
+    s1, s2, _ = commands_of(checkout, "TS.sh", Imagenet_Path="/data/imagenet")
+    for command in (s1, s2):
+        assert "--data /data/imagenet" in command and "--batch 256" in command
+        assert "--epochs" not in command and "--base_lr" not in command  # the released ones
+
+
+def test_fresh_removes_what_was_trained_and_nothing_else(checkout):
+    for name in ("s1/model-1.index", "s2/report.json", "report.json", "notes.txt"):
+        path = checkout / "log" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    commands_of(checkout, "TS.sh", "--data", "D", "--log", "log", "--fresh")
+    assert os.listdir(str(checkout / "log")) == ["notes.txt"]

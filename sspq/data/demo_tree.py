@@ -13,14 +13,11 @@ import cv2
 import numpy as np
 
 from sspq.data import digits
-from sspq.data.augment import Augmentation
 from sspq.data.dataset import DataError
 from sspq.files import write_atomically
 
 # Shaped like WordNet ids; those of the real ILSVRC begin at n01440764.
 CLASSES = tuple("n%08d" % digit for digit in range(10))
-# A mirrored digit is none, and in less than half of one there is not enough to tell it by.
-AUGMENTATION = Augmentation(area=(0.5, 1.0), colour=True, mirror=False)
 # 64 pixels of digit and a margin: what validation cuts off at 64 pixels is margin alone.
 _DIGIT, _MARGIN, _LONGER = 64, 8, 16
 _QUALITY = 95

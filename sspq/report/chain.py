@@ -100,15 +100,21 @@ def draw_curves(folder: str, path: str) -> None:
         if not rows:
             continue
         first = start if title == "S2" else 0
-        epochs = [first + r["epoch"] for r in rows]
-        start = epochs[-1]
+        start = first + rows[-1]["epoch"]
         color, line = styles[title]
         marker = "o" if len(rows) < 40 else None
         options = {"color": color, "linestyle": line, "marker": marker, "markersize": 3}
-        left.plot(
-            epochs, [r["train_cost"] for r in rows], label=title + " training cost", **options
-        )
-        right.plot(epochs, [r["top1"] for r in rows], label=title, **options)
+        for axes, column, label in (
+            (left, "train_cost", title + " training cost"),
+            (right, "top1", title),
+        ):
+            there = [r for r in rows if r[column] is not None]  # not every epoch is validated
+            axes.plot(
+                [first + r["epoch"] for r in there],
+                [r[column] for r in there],
+                label=label,
+                **options,
+            )
     left.set_ylabel("training cost")
     right.set_ylabel("top-1 on the test images (%)")
     for axes in (left, right):

@@ -7,6 +7,7 @@ from tensorpack.callbacks import ModelSaver, PeriodicCallback, ScalarPrinter, TF
 from tensorpack.train import TrainConfig, launch_train_with_config
 from tensorpack.utils import logger
 
+from sspq.compat import has_gpu
 from sspq.training import checkpoint, history
 from sspq.training.history import History, MeanCost
 from sspq.training.inference import InferenceRunner
@@ -116,7 +117,8 @@ def _train(
     validation = None
     if training.validation_input is not None:
         validation = Validation(processes)
-        runner = InferenceRunner(training.validation_input(), validation)
+        device = 0 if has_gpu() else -1  # tensorpack's number of the CPU
+        runner = InferenceRunner(training.validation_input(), validation, device=device)
         every = PeriodicCallback(runner, every_k_epochs=training.validate_every)
         callbacks.append(every.set_chief_only(False))
     callbacks += training.callbacks

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sspq.compat import tf
+
 
 class Processes:
     """This process alone.
@@ -48,11 +50,10 @@ class HorovodProcesses(Processes):
         self.rank, self.ranks = hvd.rank(), hvd.size()
 
     def agree(self, value: Any) -> Any:
-        from sspq.compat import tf
-
-        # A graph of its own: the values are needed before the model's is built.
+        # A graph of its own: the values are needed before the model's is built. The name must be
+        # the same everywhere; Horovod's default follows the type of the value, which differs.
         with tf.Graph().as_default(), tf.Session() as sess:
-            return self._hvd.broadcast_object(value, root_rank=0, session=sess)
+            return self._hvd.broadcast_object(value, root_rank=0, session=sess, name="sspq_agree")
 
     def total(self, tensor: Any) -> Any:
         return self._hvd.allreduce(tensor, op=self._hvd.Sum)

@@ -1,0 +1,62 @@
+# Two training steps as one command. For the scripts that chain them, which set `chain` to their own
+# file name, `flags` and `values` to the options they take without and with a value, and then:
+#
+#     . scripts/chain.sh
+#     parse_options "$@"                    --data DIR sets $data, --demo sets $demo to 1
+#     start_chain "$log"                    makes the environment and the folder, or empties it
+#     run_step s1 "title" script options... trains into the folder's s1, unless that is finished
+#     end_chain                             prints the table, writes report.json and curves.png
+#
+# Their first comment is what --help prints.
+
+. "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
+
+usage() { sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "$SSPQ_ROOT/$chain"; }
+refuse() { say "$chain: $*"; exit 2; }
+
+parse_options() {
+  local option name
+  while [ $# -gt 0 ]; do
+    option=$1
+    name=${option#--}
+    name=${name//-/_}
+    if [ "$option" = -h ] || [ "$option" = --help ]; then
+      usage
+      exit 0
+    elif [[ $option != --* ]]; then
+      refuse "unknown option '$option'; see --help"
+    elif [[ " $flags " == *" $name "* ]]; then
+      printf -v "$name" 1
+    elif [[ " $values " == *" $name "* ]]; then
+      [ $# -ge 2 ] || refuse "$option needs a value"
+      printf -v "$name" '%s' "$2"
+      shift
+    else
+      refuse "unknown option '$option'; see --help"
+    fi
+    shift
+  done
+}
+
+start_chain() {
+  chain_log=$1
+  setup_env
+  export SSPQ_DIE_WITH_PARENT=1 TF_CPP_MIN_LOG_LEVEL=2
+  if [ -n "${fresh:-}" ]; then
+    for step in float32 s1 s2; do rm -rf "${chain_log:?}/$step"; done
+    rm -f "$chain_log"/{report.json,curves.png}
+  fi
+  mkdir -p "$chain_log"
+}
+
+run_step() {
+  local step=$1 title=$2 script=$3
+  shift 3
+  say "== $title"
+  "$PYTHON" "$SSPQ_ROOT/examples/$script" "$@" --log "$chain_log/$step" --resume
+}
+
+end_chain() {
+  echo
+  "$PYTHON" -m sspq report "$chain_log"
+}

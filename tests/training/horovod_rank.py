@@ -1,0 +1,43 @@
+"""One of the processes of test_horovod.py: S1 on a small tree, with its weights written each epoch.
+
+Arguments: the folder for the weights, then those of the script.
+"""
+
+import os
+import sys
+
+import numpy as np
+from tensorpack.callbacks import Callback
+
+from sspq.compat import tf
+from sspq.training import fit, imagenet
+from tests.training.test_imagenet_run import SMALL, step_of
+
+
+class Dump(Callback):
+    """Writes what this process holds after every epoch."""
+
+    _chief_only = False
+
+    def __init__(self, folder, rank):
+        self._file = os.path.join(folder, "rank%d-epoch%%d.npz" % rank)
+
+    def _trigger_epoch(self):
+        values = self.trainer.sess.run({v.op.name: v for v in tf.global_variables()})
+        np.savez(self._file % self.epoch_num, **{n.replace("/", "|"): v for n, v in values.items()})
+
+
+def main(folder, options):
+    make = fit.Training
+
+    def training(**arguments):
+        import horovod.tensorflow as hvd
+
+        return make(callbacks=[Dump(folder, hvd.rank())], **arguments)
+
+    imagenet.Training = training
+    return imagenet.main(step_of("SSQ_S1"), None, SMALL + options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
