@@ -23,7 +23,12 @@ def add_run(p: argparse.ArgumentParser, log: Optional[str]) -> None:
     p.add_argument(
         "--load", help="checkpoint to start from (S2: S1's) or to evaluate; a folder means its last"
     )
-    p.add_argument("--log", default=log, help="folder for everything written")
+    p.add_argument(
+        "--log",
+        "--log-dir",  # horovodrun takes --log for one of its own
+        default=log,
+        help="folder for everything written",
+    )
     p.add_argument(
         "--resume", action="store_true", help="go on with the run in --log, if there is one"
     )

@@ -43,7 +43,7 @@ def trained(tree, tmp_path_factory):
     """The folder of two epochs with two processes: run/ and the weights of each process."""
     folder = tmp_path_factory.mktemp("horovod")
     status, output = horovodrun(
-        folder, "--data", tree, "--epochs", 2, "--base_lr", 3.2, "--log", folder / "run"
+        folder, "--data", tree, "--epochs", 2, "--base_lr", 3.2, "--log-dir", folder / "run"
     )
     assert status == 0, output
     return folder
@@ -95,6 +95,8 @@ def test_validation_counts_the_images_of_both(trained, tree, tmp_path):
 
 
 def test_an_odd_batch_is_refused_by_both(tree, tmp_path):
-    status, output = horovodrun(tmp_path, "--data", tree, "--batch", 3, "--log", tmp_path / "run")
+    status, output = horovodrun(
+        tmp_path, "--data", tree, "--batch", 3, "--log-dir", tmp_path / "run"
+    )
     assert status != 0 and "`--batch` must be divisible by 2 GPUs or processes, got 3" in output
     assert not (tmp_path / "run").exists()
