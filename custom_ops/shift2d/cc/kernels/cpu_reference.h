@@ -32,18 +32,25 @@ struct ChannelView {
   T* from;
 };
 
+// Rows [begin, end) of `to`, from element(row, column); NaN if the channel's shift is not finite.
+template <typename T, typename Element>
+void FillRows(const ChannelTaps<T>& taps, int64_t c, const ChannelView<T>& to, int64_t begin,
+              int64_t end, const Element& element) {
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  for (int64_t i = begin; i < end; ++i) {
+    for (int64_t j = 0; j < to.width; ++j) to.At(i, j) = taps.IsLost(c) ? nan : element(i, j);
+  }
+}
+
 // Rows [begin, end) of the output.
 template <typename T>
 void ReferenceForward(const Geometry& g, const ChannelTaps<T>& taps, const T* x, int64_t n,
                       int64_t c, int64_t begin, int64_t end, T* y) {
   const ChannelView<const T> from(x, g, g.h.in, g.w.in, n, c);
   const ChannelView<T> to(y, g, g.h.out, g.w.out, n, c);
-  for (int64_t i = begin; i < end; ++i) {
-    for (int64_t j = 0; j < g.w.out; ++j) {
-      to.At(i, j) = taps.IsLost(c) ? std::numeric_limits<T>::quiet_NaN()
-                                   : OutputElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
-    }
-  }
+  FillRows(taps, c, to, begin, end, [&](int64_t i, int64_t j) {
+    return OutputElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
+  });
 }
 
 // Rows [begin, end) of the gradient to x.
@@ -52,13 +59,9 @@ void ReferenceInputGradient(const Geometry& g, const ChannelTaps<T>& taps, const
                             int64_t c, int64_t begin, int64_t end, T* gx) {
   const ChannelView<const T> from(gy, g, g.h.out, g.w.out, n, c);
   const ChannelView<T> to(gx, g, g.h.in, g.w.in, n, c);
-  for (int64_t a = begin; a < end; ++a) {
-    for (int64_t b = 0; b < g.w.in; ++b) {
-      to.At(a, b) = taps.IsLost(c)
-                        ? std::numeric_limits<T>::quiet_NaN()
-                        : InputGradientElement(g.h, g.w, taps.y[c], taps.x[c], a, b, from);
-    }
-  }
+  FillRows(taps, c, to, begin, end, [&](int64_t a, int64_t b) {
+    return InputGradientElement(g.h, g.w, taps.y[c], taps.x[c], a, b, from);
+  });
 }
 
 // Adds the sums over output rows [begin, end): column by column for NCHW, pixel by pixel for NHWC.

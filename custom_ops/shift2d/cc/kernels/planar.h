@@ -8,141 +8,11 @@
 #define SSPQ_SHIFT2D_PLANAR_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/planar_rows.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
-
-// All there is to know of one axis of one channel.
-template <typename T>
-struct AxisMap : AxisShape, AxisTap<T> {
-  SSPQ_INLINE AxisMap(const AxisShape& shape, const AxisTap<T>& tap)
-      : AxisShape(shape), AxisTap<T>(tap) {}
-
-  // Whether no output lies on the image, counting taps from `first` on.
-  SSPQ_INLINE bool OutOfReach(int first) const {
-    for (int t = first; t < 3; ++t) {
-      if (this->begin[t] < this->end[t]) return false;
-    }
-    return true;
-  }
-};
-
-// ---- what one row gives to a strip
-
-// Lanes of the strip from column `first` on that lie in [begin, end).
-template <typename T, int L>
-SSPQ_INLINE Mask<T, L> Columns(int64_t first, int64_t begin, int64_t end) {
-  typedef typename Lanes<T, L>::I I;
-  const Mask<T, L> column = Count<T, L>() + static_cast<I>(first);
-  return (column >= static_cast<I>(begin)) & (column < static_cast<I>(end));
-}
-
-// The values of L columns, S apart (any distance for S = 0), from p on; zero where `inside` is not
-// set.
-template <int S, typename T, int L>
-struct Spaced {
-  static SSPQ_INLINE Vec<T, L> Read(const T* p, int64_t stride, Mask<T, L> inside) {
-    const typename Lanes<T, L>::I step = static_cast<typename Lanes<T, L>::I>(stride);
-    return Gather<T, L>(p, Count<T, L>() * step, inside);
-  }
-  static SSPQ_INLINE void ReadPair(const T* p, int64_t stride, Mask<T, L> in_a, Mask<T, L> in_b,
-                                   Vec<T, L>* a, Vec<T, L>* b) {
-    *a = Read(p, stride, in_a);
-    *b = Read(p + 1, stride, in_b);
-  }
-};
-
-template <typename T, int L>
-struct Spaced<1, T, L> {
-  static SSPQ_INLINE Vec<T, L> Read(const T* p, int64_t, Mask<T, L> inside) {
-    return Keep<T, L>(Load<T, L>(p), inside);
-  }
-  static SSPQ_INLINE void ReadPair(const T* p, int64_t stride, Mask<T, L> in_a, Mask<T, L> in_b,
-                                   Vec<T, L>* a, Vec<T, L>* b) {
-    *a = Read(p, stride, in_a);
-    *b = Read(p + 1, stride, in_b);
-  }
-};
-
-template <typename T, int L>
-struct Spaced<2, T, L> {
-  static SSPQ_INLINE Vec<T, L> Read(const T* p, int64_t, Mask<T, L> inside) {
-    return Keep<T, L>(Shuffle<T, L>(Load<T, L>(p), Load<T, L>(p + L), Count<T, L>() * 2), inside);
-  }
-  static SSPQ_INLINE void ReadPair(const T* p, int64_t, Mask<T, L> in_a, Mask<T, L> in_b,
-                                   Vec<T, L>* a, Vec<T, L>* b) {
-    const Vec<T, L> low = Load<T, L>(p), high = Load<T, L>(p + L);
-    *a = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2), in_a);
-    *b = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2 + 1), in_b);
-  }
-};
-
-// A row sampled along W.
-template <int S, typename T, int L>
-struct SampledRow {
-  typedef Vec<T, L> V;
-
-  SSPQ_INLINE SampledRow(const AxisMap<T>& h, int64_t strip)
-      : lo(Broadcast<T, L>(h.lo)),
-        hi(Broadcast<T, L>(h.hi)),
-        in_a(Columns<T, L>(strip, h.begin[1], h.end[1])),
-        in_b(Columns<T, L>(strip, h.begin[2], h.end[2])),
-        at(h.start + strip * h.stride),
-        stride(h.stride) {}
-
-  SSPQ_INLINE void Taps(const T* row, V* a, V* b) const {
-    Spaced<S, T, L>::ReadPair(row + at, stride, in_a, in_b, a, b);
-  }
-  SSPQ_INLINE V operator()(const T* row) const {
-    V a, b;
-    Taps(row, &a, &b);
-    return lo * a + hi * b;
-  }
-
-  const V lo, hi;
-  const Mask<T, L> in_a, in_b;
-  const int64_t at, stride;
-};
-
-// A row of gradients spread along W at a stride of 2 or more: lane k takes the value whose lower or
-// upper tap it is, or zero.
-template <typename T, int L>
-struct ExpandedRow {
-  typedef Vec<T, L> V;
-  typedef Mask<T, L> M;
-  typedef typename Lanes<T, L>::I I;
-
-  SSPQ_INLINE ExpandedRow(const AxisMap<T>& h, int64_t strip) {
-    int64_t step = 0, phase = h.phase + strip;
-    if (h.stride == 2) {  // a division takes as long as several rows
-      step = phase >> 1;
-      phase &= 1;
-    } else {
-      step = phase / h.stride;
-      phase -= step * h.stride;
-    }
-    at = h.first + step;
-    const M n = Count<T, L>() + static_cast<I>(phase);
-    const I stride = static_cast<I>(h.stride < 1 << 30 ? h.stride : 1 << 30);
-    // n / stride: at most 1 above L, and by the reciprocal, exact for so small numbers, below.
-    index = h.stride > L ? (M)(n >= stride) & 1 : n * static_cast<I>(1023 / h.stride + 1) >> 10;
-    const M distance = n - index * stride;
-    const M lower = distance == 0, upper = distance == 1;
-    weight = Either<T, L>(lower, Broadcast<T, L>(h.lo), Broadcast<T, L>(h.hi));
-    const M from = index + static_cast<I>(at);
-    inside = (lower | upper) & (from >= 0) & (from < static_cast<I>(h.in));
-  }
-
-  SSPQ_INLINE V operator()(const T* row) const {
-    const V v = Load<T, L>(row + at);
-    return Keep<T, L>(Shuffle<T, L>(v, v, index), inside) * weight + T(0);
-  }
-
-  int64_t at;
-  M index, inside;
-  V weight;
-};
 
 // Asks for what the planes to come will read or write, as far ahead as memory is slow: strips leave
 // gaps between the rows that the processor's own prefetching does not see through.
@@ -337,7 +207,7 @@ __attribute__((noinline)) void CorrelateStrip(const AxisMap<T>& v, const AxisMap
     row.Taps(p, &a, &b);
     *sample = row.lo * a + row.hi * b;
     if (kInteger && h.integer) {
-      *slope = half_x * (b - Spaced<S, T, L>::Read(p + row.at - 1, h.stride, in_before));
+      *slope = half_x * (b - ReadSpaced<S, T, L>(p + row.at - 1, h.stride, in_before));
     } else {
       *slope = b - a;
     }

@@ -15,7 +15,6 @@
 #pragma GCC diagnostic pop
 #endif
 
-#include <cstddef>
 #include <cstdint>
 
 #define SSPQ_INLINE inline __attribute__((always_inline))
@@ -100,7 +99,7 @@ SSPQ_INLINE Vec<T, L> Broadcast(T value) {
 
 template <typename T, int L>
 SSPQ_INLINE Mask<T, L> Count() {  // 0, 1, 2, ...
-  Mask<T, L> m;
+  Mask<T, L> m = {};
   for (int k = 0; k < L; ++k) m[k] = k;
   return m;
 }
@@ -137,52 +136,36 @@ SSPQ_INLINE To Resize(From v) {
 }
 
 // p[index] where the mask is set, zero elsewhere, where nothing is read.
-template <int L>
-SSPQ_INLINE Vec<float, L> Gather(const float* p, Mask<float, L> index, Mask<float, L> m, float) {
-  typedef Vec<float, L> V;
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Gather(const T* p, Mask<T, L> index, Mask<T, L> m) {
+  typedef Vec<T, L> V;
 #if defined(__AVX512F__)
-  if (L == 16) {
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
     const __mmask16 lanes = _mm512_movepi32_mask(Resize<__m512i>(m));
     return Resize<V>(
         _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes, Resize<__m512i>(index), p, 4));
   }
-#endif
-#if defined(__AVX2__)
-  if (L == 8) {
-    return Resize<V>(_mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, Resize<__m256i>(index),
-                                              Resize<__m256>(m), 4));
-  }
-#endif
-  V v = {};
-  for (int k = 0; k < L; ++k) v[k] = m[k] ? p[index[k]] : 0.f;
-  return v;
-}
-
-template <int L>
-SSPQ_INLINE Vec<double, L> Gather(const double* p, Mask<double, L> index, Mask<double, L> m,
-                                  double) {
-  typedef Vec<double, L> V;
-#if defined(__AVX512F__)
-  if (L == 8) {
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
     const __mmask8 lanes = _mm512_movepi64_mask(Resize<__m512i>(m));
     return Resize<V>(
         _mm512_mask_i64gather_pd(_mm512_setzero_pd(), lanes, Resize<__m512i>(index), p, 8));
   }
 #endif
 #if defined(__AVX2__)
-  if (L == 4) {
-    return Resize<V>(_mm256_mask_i64gather_pd(_mm256_setzero_pd(), p, Resize<__m256i>(index),
-                                              Resize<__m256d>(m), 8));
+  if (L * sizeof(T) == 32 && sizeof(T) == 4) {
+    return Resize<V>(_mm256_mask_i32gather_ps(_mm256_setzero_ps(),
+                                              reinterpret_cast<const float*>(p),
+                                              Resize<__m256i>(index), Resize<__m256>(m), 4));
+  }
+  if (L * sizeof(T) == 32 && sizeof(T) == 8) {
+    return Resize<V>(_mm256_mask_i64gather_pd(_mm256_setzero_pd(),
+                                              reinterpret_cast<const double*>(p),
+                                              Resize<__m256i>(index), Resize<__m256d>(m), 8));
   }
 #endif
   V v = {};
-  for (int k = 0; k < L; ++k) v[k] = m[k] ? p[index[k]] : 0.;
+  for (int k = 0; k < L; ++k) v[k] = m[k] ? p[index[k]] : T(0);
   return v;
-}
-
-template <typename T, int L>
-SSPQ_INLINE Vec<T, L> Gather(const T* p, Mask<T, L> index, Mask<T, L> m) {
-  return Gather<L>(p, index, m, T());
 }
 
 // L float64 sums, to which values of type T are added lane by lane.
@@ -217,7 +200,7 @@ struct Sums {
   SSPQ_INLINE void Add(V v, float) {
 #if defined(__AVX512F__)
     if (L == 16) {
-      const __m512 all = (__m512)Resize<__m512>(v);
+      const __m512 all = Resize<__m512>(v);
       AddPart(0, _mm512_cvtps_pd(_mm512_castps512_ps256(all)));
       AddPart(kParts - 1, _mm512_cvtps_pd(_mm512_extractf32x8_ps(all, 1)));
       return;

@@ -1,0 +1,129 @@
+// What one row of an NCHW plane gives to a strip of as many columns as a vector holds: sampled
+// along W, or spread along W for the adjoint of a stride.
+#ifndef SSPQ_SHIFT2D_PLANAR_ROWS_H_
+#define SSPQ_SHIFT2D_PLANAR_ROWS_H_
+
+#include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/simd.h"
+
+namespace sspq {
+namespace SSPQ_CPU_VERSION {
+
+// All there is to know of one axis of one channel.
+template <typename T>
+struct AxisMap : AxisShape, AxisTap<T> {
+  SSPQ_INLINE AxisMap(const AxisShape& shape, const AxisTap<T>& tap)
+      : AxisShape(shape), AxisTap<T>(tap) {}
+
+  // Whether no output lies on the image, counting taps from `first` on.
+  SSPQ_INLINE bool OutOfReach(int first) const {
+    for (int t = first; t < 3; ++t) {
+      if (this->begin[t] < this->end[t]) return false;
+    }
+    return true;
+  }
+};
+
+// Lanes of the strip from column `first` on that lie in [begin, end).
+template <typename T, int L>
+SSPQ_INLINE Mask<T, L> Columns(int64_t first, int64_t begin, int64_t end) {
+  typedef typename Lanes<T, L>::I I;
+  const Mask<T, L> column = Count<T, L>() + static_cast<I>(first);
+  return (column >= static_cast<I>(begin)) & (column < static_cast<I>(end));
+}
+
+// The values of L columns, S apart (`stride` apart for S = 0), from p on; zero where `inside` is
+// not set.
+template <int S, typename T, int L>
+SSPQ_INLINE Vec<T, L> ReadSpaced(const T* p, int64_t stride, Mask<T, L> inside) {
+  if (S == 1) return Keep<T, L>(Load<T, L>(p), inside);
+  if (S == 2) {
+    return Keep<T, L>(Shuffle<T, L>(Load<T, L>(p), Load<T, L>(p + L), Count<T, L>() * 2), inside);
+  }
+  return Gather<T, L>(p, Count<T, L>() * static_cast<typename Lanes<T, L>::I>(stride), inside);
+}
+
+// Those and their right neighbours. At S = 2 both come from the same two loads.
+template <int S, typename T, int L>
+SSPQ_INLINE void ReadSpacedPair(const T* p, int64_t stride, Mask<T, L> in_a, Mask<T, L> in_b,
+                                Vec<T, L>* a, Vec<T, L>* b) {
+  if (S == 2) {
+    const Vec<T, L> low = Load<T, L>(p), high = Load<T, L>(p + L);
+    *a = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2), in_a);
+    *b = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2 + 1), in_b);
+  } else {
+    *a = ReadSpaced<S, T, L>(p, stride, in_a);
+    *b = ReadSpaced<S, T, L>(p + 1, stride, in_b);
+  }
+}
+
+// A row sampled along W.
+template <int S, typename T, int L>
+struct SampledRow {
+  typedef Vec<T, L> V;
+
+  SSPQ_INLINE SampledRow(const AxisMap<T>& h, int64_t strip)
+      : lo(Broadcast<T, L>(h.lo)),
+        hi(Broadcast<T, L>(h.hi)),
+        in_a(Columns<T, L>(strip, h.begin[1], h.end[1])),
+        in_b(Columns<T, L>(strip, h.begin[2], h.end[2])),
+        at(h.start + strip * h.stride),
+        stride(h.stride) {}
+
+  SSPQ_INLINE void Taps(const T* row, V* a, V* b) const {
+    ReadSpacedPair<S, T, L>(row + at, stride, in_a, in_b, a, b);
+  }
+  SSPQ_INLINE V operator()(const T* row) const {
+    V a, b;
+    Taps(row, &a, &b);
+    return lo * a + hi * b;
+  }
+
+  const V lo, hi;
+  const Mask<T, L> in_a, in_b;
+  const int64_t at, stride;
+};
+
+// A row of gradients spread along W at a stride of 2 or more: lane k takes the value whose lower or
+// upper tap it is, or zero.
+template <typename T, int L>
+struct ExpandedRow {
+  typedef Vec<T, L> V;
+  typedef Mask<T, L> M;
+  typedef typename Lanes<T, L>::I I;
+
+  SSPQ_INLINE ExpandedRow(const AxisMap<T>& h, int64_t strip) {
+    int64_t step = 0, phase = h.phase + strip;
+    if (h.stride == 2) {  // a division takes as long as several rows
+      step = phase >> 1;
+      phase &= 1;
+    } else {
+      step = phase / h.stride;
+      phase -= step * h.stride;
+    }
+    at = h.first + step;
+    const M n = Count<T, L>() + static_cast<I>(phase);
+    const I stride = static_cast<I>(h.stride < 1 << 30 ? h.stride : 1 << 30);
+    // n / stride: at most 1 above L, and by the reciprocal, exact for so small numbers, below.
+    index = h.stride > L ? (M)(n >= stride) & 1 : n * static_cast<I>(1023 / h.stride + 1) >> 10;
+    const M distance = n - index * stride;
+    const M lower = distance == 0, upper = distance == 1;
+    weight = Either<T, L>(lower, Broadcast<T, L>(h.lo), Broadcast<T, L>(h.hi));
+    const M from = index + static_cast<I>(at);
+    inside = (lower | upper) & (from >= 0) & (from < static_cast<I>(h.in));
+  }
+
+  SSPQ_INLINE V operator()(const T* row) const {
+    const V v = Load<T, L>(row + at);
+    return Keep<T, L>(Shuffle<T, L>(v, v, index), inside) * weight + T(0);
+  }
+
+  int64_t at;
+  M index, inside;
+  V weight;
+};
+
+}  // namespace SSPQ_CPU_VERSION
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_PLANAR_ROWS_H_
