@@ -6,6 +6,7 @@
 from sspq import resnet_model2, resnet_model3, resnet_model4
 from sspq.layers import Shift2D
 from sspq.ops.shift2d import shift2d
+from sspq.report.summary import summarize as summary
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.imagenet_model import ImageNetSSPQ
 from sspq.version import __version__
@@ -19,4 +20,5 @@ __all__ = [
     "resnet_model3",
     "resnet_model4",
     "shift2d",
+    "summary",
 ]

@@ -18,19 +18,26 @@ class ModelSize(NamedTuple):
     quantized_bytes: int
 
 
-def model_size(variables: Iterable[Tuple[str, Tuple[int, ...]]], bits: WeightBits) -> ModelSize:
-    """Sizes of the trainable ``variables`` (name, shape).
+def count_of(shape: Tuple[int, ...]) -> int:
+    """The number of values in a tensor of that shape."""
+    return int(np.prod(shape, dtype=np.int64))
 
-    A tensor of less than 32 bits takes them for each value, rounded up to whole bytes, plus the
-    scale that its quantizer needs to be undone: a float32 with 1 bit, none with more, whose levels
-    are fixed.
+
+def tensor_bytes(count: int, bits: int) -> int:
+    """Bytes of ``count`` values of ``bits`` bits each, rounded up to whole bytes.
+
+    Beside them comes the scale that the quantizer needs to be undone: a float32 with 1 bit, none
+    with more, whose levels are fixed.
     """
+    return -(-count * bits // 8) + (4 if bits == 1 else 0)
+
+
+def model_size(variables: Iterable[Tuple[str, Tuple[int, ...]]], bits: WeightBits) -> ModelSize:
+    """Sizes of the trainable ``variables`` (name, shape), see :func:`tensor_bytes`."""
     parameters = quantized = 0
     for name, shape in variables:
-        count = int(np.prod(shape, dtype=np.int64))
-        parameters += count
-        bits_each = bits.of(name)
-        quantized += -(-count * bits_each // 8) + (4 if bits_each == 1 else 0)
+        parameters += count_of(shape)
+        quantized += tensor_bytes(count_of(shape), bits.of(name))
     return ModelSize(parameters, 4 * parameters, quantized)
 
 
