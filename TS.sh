@@ -32,15 +32,14 @@ data=${Imagenet_Path:-} variant=paper seed=0 trainer=async
 parse_options "$@"
 
 shared=(--variant "$variant" --seed "$seed" --trainer "$trainer")
-s1=() s2=()
+s1=()
 if [ -n "$demo" ]; then
   log=${log:-$SSPQ_ROOT/train_log/imagenet-demo}
   data=$log/images
   batch=${batch:-32}
   # A mirrored digit is none, and in less than half of one there is not enough to tell it by.
-  shared+=(--image-size 64 --min-area 0.5 --no-mirror)
-  s1=(--base_lr 0.4 --epochs 6 --wup_length 1 --step_size 1)
-  s2=(--base_lr 0.04)
+  shared+=(--image-size 64 --min-area 0.5 --no-mirror --no-colour)
+  s1=(--base_lr 0.4 --epochs 6 --wup_length 0 --step_size 5)
 elif [ -z "$data" ]; then
   refuse "give the ILSVRC folder by --data or \$Imagenet_Path, or run --demo"
 fi
@@ -55,5 +54,5 @@ start_chain "$log"
 if [ -n "$demo" ]; then "$PYTHON" -m sspq demo-images "$data"; fi
 run_step s1 "S1: 4-bit kernels" imagenet-SSQ_S1.py "${shared[@]}" "${s1[@]}"
 run_step s2 "S2: 4-bit kernels and 8-bit activations, from S1" imagenet-SSQ_S2.py \
-  "${shared[@]}" "${s2[@]}" --load "$log/s1"
+  "${shared[@]}" --load "$log/s1"
 end_chain

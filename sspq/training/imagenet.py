@@ -7,9 +7,10 @@ from typing import Any, Dict, List, Optional
 from tensorpack.utils import logger
 
 from sspq.files import write_json
+from sspq.report.summary import summarize
 from sspq.training import checkpoint, command, trainers
 from sspq.training.fit import Training, fit
-from sspq.training.imagenet_input import FakeInput, FolderInput
+from sspq.training.imagenet_input import FakeInput, FolderInput, classes_of
 from sspq.training.imagenet_model import DECAY_KERNELS_AND_NORMS, ImageNetSSPQ
 from sspq.training.imagenet_options import (
     Step,
@@ -132,8 +133,11 @@ def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
 
 
 def run(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    """Does what the options say; returns the report, in the chief process."""
+    """Does what the options say; returns the report, in the chief process, if there is one."""
     check(step, args)
+    if args.flops:
+        print(summarize(model_of(args, classes_of(args.load))))
+        return None
     if args.eval:
         return _evaluate(args)
     return _train(step, args, trainers.processes(args.trainer))

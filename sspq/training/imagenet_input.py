@@ -57,7 +57,7 @@ class FolderInput:
             print(self._report, flush=True)
         self._train: Any = self._report.for_training(tree.train) if training else ()
         self._val = self._report.for_evaluation(tree.val, args.skip_bad)
-        self.num_classes = len(tree.classes) or _classes_of(args.load)
+        self.num_classes = len(tree.classes) or classes_of(args.load)
         if self.num_classes <= self._val.labels.max():
             raise DataError(
                 f"{args.data}: has labels up to {self._val.labels.max()}, expected less than the "
@@ -173,8 +173,8 @@ class FakeInput:
         return QueueInput(flow, _queue(batch))
 
 
-def _classes_of(load: str | None) -> int:
-    """The classes of the network in a checkpoint, where the folder does not tell them."""
+def classes_of(load: str | None) -> int:
+    """How many classes the network of a checkpoint tells apart, 1000 without one."""
     if not load:
         return DEFAULT_CLASSES
     reader = tf.train.NewCheckpointReader(checkpoint.resolve(load))

@@ -254,6 +254,18 @@ def test_fake_needs_no_data_and_reports_the_speed(tmp_path, monkeypatch):
     assert r["num_classes"] == 1000 and r["top1"] is None
 
 
+def test_flops_tells_the_work_of_every_layer_and_trains_nothing(tmp_path, capsys):
+    status = run("SSQ_S1", "--flops", "--depth", 50, "--image-size", 224, "--log", tmp_path / "log")
+    out = capsys.readouterr().out
+    assert status == 0 and not (tmp_path / "log").exists()
+    total = next(line for line in out.splitlines() if line.startswith("total"))
+    # 2.19 G multiply-adds, of which conv0 takes 112 * 112 * 64 * 7 * 7 * 3, and 1,000 * 512.
+    pointwise, spatial, linear, shift = [int(n.replace(",", "")) for n in total.split()[-4:]]
+    assert (spatial, linear) == (112 * 112 * 64 * 147, 512000)
+    assert round((pointwise + spatial + linear) / 1e9, 2) == 2.19
+    assert shift > 0 and "group0/block0/conv1x1a" in out and "11,668,520" in total
+
+
 def test_the_environment_names_the_folder(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("Imagenet_Path", tree)
     assert options_of("SSQ_S1").data == tree
