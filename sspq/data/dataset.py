@@ -27,6 +27,27 @@ def int_in(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
     return int(value)
 
 
+def check_share(rank: int, ranks: int) -> None:
+    """Refuses what is no number of a process among ``ranks``.
+
+    Raises:
+        DataError: it is not one from 0 to ``ranks - 1``.
+    """
+    int_in("ranks", ranks, 1, 2**31 - 1)
+    int_in("rank", rank, 0, ranks - 1, f"there are {ranks}")
+
+
+def check_training(count: int, batch: int, seed: int, rank: int, ranks: int) -> None:
+    """Refuses what ``count`` images cannot be trained on with.
+
+    Raises:
+        DataError: an argument is out of its range.
+    """
+    check_share(rank, ranks)
+    int_in("seed", seed, 0, 2**32 - 1)
+    int_in("batch", batch, 1, count // ranks, f"{count} images to train on, {ranks} ranks")
+
+
 # eq=False: comparing arrays has no single answer, so two data sets are equal when identical.
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -15,7 +15,7 @@ from tensorpack.dataflow import DataFlow
 from tensorpack.utils import logger
 
 from sspq.data.augment import RELEASED, Augmentation, Augmentor
-from sspq.data.dataset import DataError, int_in
+from sspq.data.dataset import DataError, check_share, check_training, int_in
 from sspq.data.ilsvrc_labels import some
 from sspq.data.imagenet import Images
 from sspq.data.workers import Workers, available_cores
@@ -129,12 +129,9 @@ class TrainFlow(_ImageFlow):
         ranks: int = 1,
         processes: int | None = None,
     ) -> None:
-        self._ranks = int_in("ranks", ranks, 1, 2**31 - 1)
-        self._rank = int_in("rank", rank, 0, ranks - 1, f"there are {ranks}")
-        self._seed = int_in("seed", seed, 0, 2**32 - 1)
+        check_training(len(images), batch, seed, rank, ranks)
+        self._rank, self._ranks, self._seed = rank, ranks, seed
         self._next_epoch = int_in("first_epoch", first_epoch, 1, 2**32 - 1)
-        limit = f"{len(images)} images to train on, {ranks} ranks"
-        int_in("batch", batch, 1, len(images) // ranks, limit)
         load = _TrainLoad(images, seed, Augmentor(image_size, augmentation))
         super().__init__(images, batch, load, processes)
 
@@ -214,8 +211,8 @@ class EvalFlow(_ImageFlow):
         processes: int | None = None,
     ) -> None:
         int_in("batch", batch, 1, 2**31 - 1)
-        int_in("ranks", ranks, 1, 2**31 - 1)
-        self._share = images.share(int_in("rank", rank, 0, ranks - 1, f"there are {ranks}"), ranks)
+        check_share(rank, ranks)
+        self._share = images.share(rank, ranks)
         load = _EvalLoad(images, skip_bad, Augmentor(image_size, None))
         super().__init__(images, batch, load, processes)
 

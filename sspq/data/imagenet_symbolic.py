@@ -19,7 +19,7 @@ from tensorpack.utils import logger
 
 from sspq.compat import tf
 from sspq.data.augment import RELEASED, Augmentation
-from sspq.data.dataset import int_in
+from sspq.data.dataset import check_share, check_training, int_in
 from sspq.data.ilsvrc_labels import some
 from sspq.data.imagenet import Images
 from sspq.data.imagenet_flow import undecodable
@@ -58,13 +58,9 @@ def train_dataset(
     Raises:
         DataError: an argument is out of its range.
     """
-    int_in("ranks", ranks, 1, 2**31 - 1)
-    int_in("rank", rank, 0, ranks - 1, f"there are {ranks}")
-    int_in("seed", seed, 0, 2**32 - 1)
+    check_training(len(images), batch, seed, rank, ranks)
     int_in("first_epoch", first_epoch, 1, 2**31 - 1)
     int_in("image_size", image_size, 1, 2**15)
-    limit = f"{len(images)} images to train on, {ranks} ranks"
-    int_in("batch", batch, 1, len(images) // ranks, limit)
     per_epoch = len(images) // ranks // batch * batch
 
     def order(turn: int) -> np.ndarray:
@@ -115,8 +111,8 @@ def eval_dataset(
     """
     int_in("batch", batch, 1, 2**31 - 1)
     int_in("image_size", image_size, 1, 2**15)
-    int_in("ranks", ranks, 1, 2**31 - 1)
-    share = images.share(int_in("rank", rank, 0, ranks - 1, f"there are {ranks}"), ranks)
+    check_share(rank, ranks)
+    share = images.share(rank, ranks)
 
     def load(image: Any, turn: Any, index: Any) -> Any:
         return resize(image, image_size, *centre(image, image_size))

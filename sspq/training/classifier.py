@@ -64,11 +64,14 @@ class Classifier(ModelDesc):
         self._costs: List[Any] = []  # of the training towers
 
     def logits(self, image: Any) -> Any:
-        """``[N, num_classes]`` of the input tensor ``image``."""
+        """``[N, num_classes]`` of the input tensor ``image``; a subclass must have it."""
         raise NotImplementedError
 
     def describe(self) -> Dict[str, Any]:
-        """What tells this model from another, for reports and for refusing a foreign folder."""
+        """What tells this model from another, for reports and for refusing a foreign folder.
+
+        A subclass must have it.
+        """
         raise NotImplementedError
 
     def build_graph(self, image: Any, label: Any) -> Any:

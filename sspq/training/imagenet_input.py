@@ -29,6 +29,11 @@ def _queue(batch: int) -> Any:
     return tf.FIFOQueue(max(2, min(50, _QUEUED // batch)), [tf.uint8, tf.int32], name="images")
 
 
+def _threads(args: argparse.Namespace) -> int | None:
+    """How many images tf.data works on at once; it has threads in place of processes."""
+    return None if args.processes is None else max(1, args.processes)
+
+
 class FolderInput:
     """The images of an ILSVRC folder.
 
@@ -99,7 +104,7 @@ class FolderInput:
         }
         if args.symbolic:
             return TFDatasetInput(
-                imagenet_symbolic.train_dataset(self._train, parallel=args.processes, **options)
+                imagenet_symbolic.train_dataset(self._train, parallel=_threads(args), **options)
             )
         flow = TrainFlow(self._train, processes=args.processes, **options)
         # Several towers may leave batches of an epoch that do not make a step.
@@ -131,7 +136,7 @@ class FolderInput:
         args = self._args
         with tf.Graph().as_default():
             dataset = imagenet_symbolic.eval_dataset(
-                self._val, EVAL_BATCH, args.image_size, args.skip_bad, parallel=args.processes
+                self._val, EVAL_BATCH, args.image_size, args.skip_bad, parallel=_threads(args)
             )
             batch = dataset.make_one_shot_iterator().get_next()
             sess = tf.Session()
