@@ -1,5 +1,7 @@
 """Builds the op library with the flags of the TensorFlow that is installed, and packages sspq.
 
+A second library, for sspq.slq, needs no TensorFlow and is built first.
+
     python setup.py build_ext --inplace     compile into this folder
     pip install .                           compile and install
 
@@ -19,7 +21,7 @@ import os
 import platform
 import subprocess
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
@@ -29,9 +31,15 @@ sys.path.insert(0, ROOT)  # pip does not
 
 from custom_ops import nvcc  # noqa: E402
 
-CPU_SOURCES = "custom_ops/*/cc/**/*.cc"
-CUDA_SOURCES = "custom_ops/*/cc/**/*.cu"
-HEADERS = "custom_ops/*/cc/**/*.h"
+CPU_SOURCES = "custom_ops/shift2d/cc/**/*.cc"
+CUDA_SOURCES = "custom_ops/shift2d/cc/**/*.cu"
+HEADERS = "custom_ops/shift2d/cc/**/*.h"
+SLQ_SOURCES = "custom_ops/slq/cc/*.cc"
+SLQ_HEADERS = "custom_ops/slq/cc/*.h"
+
+# What comes out, in sspq/lib: the libraries, and beside each a record of what it is made of.
+OP_LIBRARY = ("libsspq.so", "build.json")
+SLQ_LIBRARY = ("libsspq_slq.so", "build_slq.json")
 
 COMPILE_FLAGS = [
     "-std=c++11",
@@ -193,10 +201,19 @@ class BuildOps(build_ext):
     """Compiles the op library, in place or into the build folder, and records what it fits."""
 
     def run(self) -> None:
-        here = self.inplace or getattr(self, "editable_mode", False)
-        folder = os.path.join(ROOT if here else os.path.abspath(self.build_lib), "sspq", "lib")
-        library = os.path.join(folder, "libsspq.so")
-        record = os.path.join(folder, "build.json")
+        self.build_slq()
+        self.build_op()
+
+    def build_slq(self) -> None:
+        names, flags = find(SLQ_SOURCES), COMPILE_FLAGS + ["-I" + ROOT]
+        info = {"compiler": compiler(), "sources": digest(names + find(SLQ_HEADERS), flags)}
+        self.update(
+            SLQ_LIBRARY,
+            info,
+            lambda path: self.compile_library(path, names, flags, [], ["-pthread"]),
+        )
+
+    def build_op(self) -> None:
         facts = ask_tensorflow()
         cuda = choose_cuda(facts)
         flags = COMPILE_FLAGS + ["-I" + ROOT] + facts["compile_flags"]
@@ -215,6 +232,19 @@ class BuildOps(build_ext):
         all_flags = flags + nvcc_command + link_flags
         all_flags += [f for name in names for f in instruction_set(name)]
         info["sources"] = digest(names + find(HEADERS), all_flags)
+        self.update(
+            OP_LIBRARY,
+            info,
+            lambda path: self.compile_library(path, names, flags, nvcc_command, link_flags),
+        )
+
+    def update(
+        self, names: Tuple[str, str], info: Dict[str, Any], build: Callable[[str], None]
+    ) -> None:
+        """Has a library built, unless it is there and was made of the same."""
+        here = self.inplace or getattr(self, "editable_mode", False)
+        folder = os.path.join(ROOT if here else os.path.abspath(self.build_lib), "sspq", "lib")
+        library, record = [os.path.join(folder, name) for name in names]
         if os.path.isfile(library) and os.path.isfile(record) and not self.force:
             with open(record) as f:
                 if json.load(f) == info:
@@ -223,7 +253,7 @@ class BuildOps(build_ext):
         # The record goes first and comes last: a library without it counts as not built.
         if os.path.exists(record):
             os.remove(record)
-        self.compile_library(library, names, flags, nvcc_command, link_flags)
+        build(library)
         with open(record + ".tmp", "w") as f:
             json.dump(info, f, indent=2)
         os.replace(record + ".tmp", record)
@@ -257,12 +287,11 @@ class BuildOps(build_ext):
             raise BuildError("%s\nfailed:\n%s" % (" ".join(command), done.stdout))
 
     def get_outputs(self) -> List[str]:
-        return [
-            os.path.join(self.build_lib, "sspq", "lib", n) for n in ("libsspq.so", "build.json")
-        ]
+        names = OP_LIBRARY + SLQ_LIBRARY
+        return [os.path.join(self.build_lib, "sspq", "lib", name) for name in names]
 
     def get_source_files(self) -> List[str]:
-        return sources(cuda=True) + find(HEADERS)
+        return sources(cuda=True) + find(HEADERS) + find(SLQ_SOURCES) + find(SLQ_HEADERS)
 
 
 def main() -> None:

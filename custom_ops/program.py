@@ -1,4 +1,4 @@
-"""Builds programs from the CPU kernels without TensorFlow: for sanitizers and for timing."""
+"""Builds programs from C++ without TensorFlow: for sanitizers and for timing."""
 
 import concurrent.futures
 import glob
@@ -8,7 +8,7 @@ from typing import Callable, List, Sequence
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# The kernel sources that include nothing of TensorFlow.
+# The sources of shift2d's kernels that include nothing of TensorFlow.
 SOURCES = "custom_ops/shift2d/cc/kernels/cpu_*.cc"
 
 
@@ -17,6 +17,7 @@ def build_program(
     folder: str,
     flags: Sequence[str],
     instruction_set: Callable[[str], List[str]],
+    sources: str = SOURCES,
 ) -> str:
     """Compiles ``source`` with the kernels into ``folder`` and returns the program's path.
 
@@ -25,12 +26,13 @@ def build_program(
         folder: where objects and program go.
         flags: for all files, those that the op library is built with among them.
         instruction_set: the flags that one kernel source needs beside them.
+        sources: pattern of the sources to compile in, those of shift2d's CPU kernels by default.
 
     Raises:
         subprocess.CalledProcessError: the compiler failed; it has printed why.
     """
     command = os.environ.get("CXX", "g++").split() + list(flags) + ["-I" + ROOT]
-    names = sorted(glob.glob(os.path.join(ROOT, SOURCES))) + [source]
+    names = sorted(glob.glob(os.path.join(ROOT, sources))) + [source]
 
     def compile_one(name: str) -> str:
         target = os.path.join(folder, os.path.basename(name) + ".o")

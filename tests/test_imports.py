@@ -12,7 +12,7 @@ PACKAGE = os.path.join(ROOT, "sspq")
 ORDER = [
     {"compat", "version", "files"},
     {"oplib"},
-    {"ops", "quantizers"},
+    {"ops", "quantizers", "slq"},
     {"layers"},
     {"graphs", "data"},
     {"resnet_model2", "resnet_model3", "resnet_model4"},
@@ -67,8 +67,16 @@ def test_tensorflow_is_imported_in_one_place_but_for_its_internals():
                 assert name.startswith("tensorflow.python."), "%s imports %s" % (module, name)
 
 
-@pytest.mark.parametrize("name", ["ops", "quantizers", "oplib", "compat"])
+@pytest.mark.parametrize("name", ["ops", "quantizers", "oplib", "compat", "slq"])
 def test_ops_and_quantizers_work_without_tensorpack(name):
     for module in modules():
         if room(module) == name:
             assert not any(i.split(".")[0] == "tensorpack" for i in imports(module)), module
+
+
+def test_slq_works_without_tensorflow_and_the_rest_of_sspq():
+    for module in modules():
+        if room(module) == "slq":
+            for name in imports(module):
+                assert name.split(".")[0] != "tensorflow", module
+                assert not name.startswith("sspq.") or room(name) == "slq", module

@@ -1,0 +1,215 @@
+"""k-means of the weights of one layer."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from sspq.slq.binned import BinnedWeights, Groups, available_threads
+from sspq.slq.keys import first_key_above, first_key_from
+
+PASSES = 10
+MOST_CENTRES = 256  # an index is a byte
+MOST_BITS = 8
+
+# From here on a run on estimates takes less time than the passes over the weights that it saves: it
+# finds nearly all bins that the exact run looks into, which are then fetched at once.
+_MANY = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """What :func:`cluster` finds.
+
+    Attributes:
+        centres: float64 ``[K]``, where the last pass has moved them.
+        index: uint8, in the weights' shape: the centre that each weight was nearest to when the
+            last pass began. That pass took the means of these clusters.
+        sizes: int64 ``[K]``, members by cluster.
+        loss: float64 ``[K]``, quantization loss by cluster: the sum of ``(w - centre)**2``.
+    """
+
+    centres: np.ndarray
+    index: np.ndarray
+    sizes: np.ndarray
+    loss: np.ndarray
+
+
+def check_bits(bits: Any) -> int:
+    """Returns ``bits`` if it is an int from 2 to 8, else raises ValueError."""
+    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
+        raise ValueError("`bits` must be an int, got %r" % (bits,))
+    if not 2 <= bits <= MOST_BITS:
+        raise ValueError("`bits` must be from 2 to %d, got %d" % (MOST_BITS, bits))
+    return int(bits)
+
+
+def number_of_centres(bits: int) -> int:
+    """``2**(bits - 1) + 1``."""
+    return 2 ** (check_bits(bits) - 1) + 1
+
+
+def check_weights(weights: Any) -> np.ndarray:
+    """Returns ``weights`` as a contiguous array, or raises ValueError."""
+    if not isinstance(weights, np.ndarray) or weights.dtype != np.float32:
+        kind = getattr(weights, "dtype", type(weights).__name__)
+        raise ValueError("weights must be a numpy array of float32, got %s" % kind)
+    if not weights.size:
+        raise ValueError("weights must not be empty, got shape %s" % (weights.shape,))
+    return np.ascontiguousarray(weights)
+
+
+def initial_centres(weights: np.ndarray, bits: int) -> np.ndarray:
+    r"""``0, m, -m, m/2, -m/2, m/4, ...`` with :math:`m = 2^{\lfloor\log_2 \max|w|\rfloor}`.
+
+    Args:
+        weights: float32, any shape.
+        bits: 2 to 8, for ``2**(bits - 1) + 1`` centres.
+
+    Returns:
+        float64 ``[K]``, by descending magnitude behind the zero. All zero for all-zero weights.
+
+    Raises:
+        ValueError: weights are empty, not float32, NaN or infinite, or ``bits`` is out of range.
+    """
+    weights = check_weights(weights)
+    most = max(float(weights.max()), -float(weights.min()))
+    if not math.isfinite(most):
+        raise ValueError("weights must be finite, but their largest magnitude is %s" % most)
+    m = math.ldexp(0.5, math.frexp(most)[1]) if most else 0.0
+    halves = m * 0.5 ** np.arange(number_of_centres(bits) // 2)
+    return np.concatenate([[0.0], np.stack([halves, -halves], axis=1).ravel()])
+
+
+def cluster(
+    weights: np.ndarray,
+    centres: Sequence[float],
+    *,
+    passes: int = PASSES,
+    fixed: Sequence[int] = (),
+    skip: Optional[np.ndarray] = None,
+    threads: Optional[int] = None,
+) -> Clusters:
+    """Lloyd's k-means in one dimension, without rounding in what decides.
+
+    Each pass gives every weight to the nearest centre, of several equally near ones to that with
+    the lowest index, and moves each centre to the mean of its members. The comparison is exact, and
+    so are the sums, which are rounded once; the result does not depend on the order of the weights,
+    on threads or on the implementation (:func:`sspq.slq.backend_name`).
+
+    Args:
+        weights: float32, any shape.
+        centres: where they start, by index; up to 256 numbers. A cluster without members keeps its
+            centre. There may be more centres than distinct weights, and equal ones.
+        passes: at least 1.
+        fixed: indices of centres that take members but do not move.
+        skip: bool, in the weights' shape: weights that take no part. Their index is 0, and they
+            count neither in ``sizes`` nor in ``loss``.
+        threads: by default as many as this process may use. The numpy implementation has one.
+
+    Raises:
+        ValueError: weights are empty, not float32, NaN or infinite; or another argument is out of
+            its range.
+    """
+    weights = check_weights(weights)
+    start = _check_centres(centres)
+    moving = np.ones(len(start), bool)
+    moving[_check_fixed(fixed, len(start))] = False
+    if passes < 1:
+        raise ValueError("`passes` must be at least 1, got %r" % (passes,))
+    if threads is None:
+        threads = available_threads()
+    elif threads < 1:
+        raise ValueError("`threads` must be at least 1, got %r" % (threads,))
+    if skip is not None:
+        skip = _check_mask(skip, weights.shape).ravel()
+
+    binned = BinnedWeights(weights.ravel(), skip, threads)
+    if weights.size > _MANY:
+        _lloyd(binned, start, moving, passes, estimate=True)
+    found, cells, groups = _lloyd(binned, start, moving, passes)
+    label = cells.labels[groups.interval]
+    return Clusters(
+        centres=found,
+        index=binned.assign(cells.cuts, cells.labels).reshape(weights.shape),
+        sizes=_sums(label, groups.moments.count, len(found)).astype(np.int64),
+        loss=_sums(label, groups.losses(found[label]), len(found)),
+    )
+
+
+class _Cells(NamedTuple):
+    """Which numbers are nearest to which centre: ``labels[number of cuts <= key]``."""
+
+    cuts: np.ndarray  # int64 keys, ascending
+    labels: np.ndarray  # uint8
+
+
+def _cells(centres: np.ndarray) -> _Cells:
+    # Of equal centres only the first has numbers that are nearest to it.
+    values, labels = np.unique(centres, return_index=True)
+    pairs = zip(zip(values, labels), zip(values[1:], labels[1:]))
+    cuts = [_cut(low, high, low_wins=i < j) for (low, i), (high, j) in pairs]
+    return _Cells(np.array(cuts, np.int64), labels.astype(np.uint8))
+
+
+def _cut(low: float, high: float, low_wins: bool) -> int:
+    """The key of the first float32 that belongs to ``high`` and not to ``low``."""
+    near = np.float32((low + high) / 2)
+    # The sign of an exactly rounded sum is exact. No float32 lies between `near` and the midpoint.
+    above = math.fsum((2 * float(near), -low, -high))
+    belongs_to_high = above > 0 or (above == 0 and not low_wins)
+    return first_key_from(near) if belongs_to_high else first_key_above(near)
+
+
+def _lloyd(
+    binned: BinnedWeights,
+    centres: np.ndarray,
+    moving: np.ndarray,
+    passes: int,
+    estimate: bool = False,
+) -> Tuple[np.ndarray, _Cells, Groups]:
+    """Centres after the passes, and the cells and groups of the last one."""
+    for _ in range(passes):
+        cells = _cells(centres)
+        groups = binned.split(cells.cuts, estimate)
+        label = cells.labels[groups.interval]
+        sizes = _sums(label, groups.moments.count, len(centres))
+        sums = _sums(label, groups.sums(), len(centres))
+        update = moving & (sizes > 0)
+        centres = np.where(update, sums / np.maximum(sizes, 1), centres)
+    return centres, cells, groups
+
+
+def _sums(label: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    """Sums by label, each rounded once."""
+    order = np.argsort(label, kind="stable")
+    ends = np.searchsorted(label[order], np.arange(1, n))
+    return np.array([math.fsum(v.tolist()) for v in np.split(values[order], ends)])
+
+
+def _check_centres(centres: Sequence[float]) -> np.ndarray:
+    checked = np.array(centres, np.float64)
+    if checked.ndim != 1 or not 1 <= len(checked) <= MOST_CENTRES:
+        raise ValueError(
+            "`centres` must be 1 to %d numbers, got shape %s" % (MOST_CENTRES, checked.shape)
+        )
+    if not (np.isfinite(checked) & np.isfinite(checked.astype(np.float32))).all():
+        raise ValueError("`centres` must be finite and within float32, got %s" % checked)
+    return checked
+
+
+def _check_fixed(fixed: Sequence[int], n: int) -> np.ndarray:
+    indices = np.array(fixed, np.int64).ravel()
+    if ((indices < 0) | (indices >= n)).any():
+        raise ValueError("`fixed` must be indices from 0 to %d, got %s" % (n - 1, indices))
+    return indices
+
+
+def _check_mask(mask: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
+    if mask.dtype != bool or mask.shape != shape:
+        raise ValueError(
+            "`skip` must be bool of the weights' shape %s, got %s %s"
+            % (shape, mask.dtype, mask.shape)
+        )
+    return np.ascontiguousarray(mask)

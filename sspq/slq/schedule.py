@@ -1,0 +1,59 @@
+"""Stages of quantization, as data."""
+
+from dataclasses import dataclass
+from typing import Mapping, Tuple
+
+from sspq.slq.clustering import PASSES, number_of_centres
+
+PARTITIONS = ("magnitude", "loss", "boundary")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one layer is quantized, stage by stage.
+
+    Attributes:
+        bits: 2 to 8, for ``2**(bits - 1) + 1`` centres.
+        counts: how many centres are frozen, with their members, at the end of each stage. The last
+            stage freezes all.
+        partition: which centres are next. ``magnitude``: zero, then by descending magnitude, which
+            is the order of their indices. ``loss``: those whose clusters lose most by it.
+            ``boundary``: by descending magnitude, zero last.
+        pin_zero: centre 0 takes members but stays exactly 0.
+        passes: of k-means, every stage.
+
+    Raises:
+        ValueError: an attribute is out of its range; it is named.
+    """
+
+    bits: int
+    counts: Tuple[int, ...]
+    partition: str = "magnitude"
+    pin_zero: bool = True
+    passes: int = PASSES
+
+    def __post_init__(self) -> None:
+        centres, counts = number_of_centres(self.bits), self.counts
+        rising = all(a < b for a, b in zip((0,) + tuple(counts), counts))
+        if not (counts and rising and counts[-1] == centres):
+            raise ValueError(
+                "`counts` must rise from at least 1 to %d, the number of centres at %d bits, got %r"
+                % (centres, self.bits, counts)
+            )
+        if self.partition not in PARTITIONS:
+            raise ValueError("`partition` must be one of %s, got %r" % (PARTITIONS, self.partition))
+        if self.passes < 1:
+            raise ValueError("`passes` must be at least 1, got %r" % (self.passes,))
+
+
+# SLQ by bits. The five stages at 5 bits are the released ones; the others are this package's own,
+# in the same manner: zero and the largest pairs first, at the end one pair a stage.
+SLQ: Mapping[int, Schedule] = {
+    5: Schedule(5, (5, 9, 13, 15, 17)),
+    4: Schedule(4, (3, 5, 7, 9)),
+    3: Schedule(3, (3, 5)),
+    2: Schedule(2, (1, 3)),
+}
+
+# MLQ's ternary weights: both outer clusters, then the middle one, whose centre moves too.
+TERNARY = Schedule(2, (2, 3), partition="boundary", pin_zero=False)
