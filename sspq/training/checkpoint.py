@@ -9,6 +9,7 @@ import numpy as np
 from tensorpack.tfutils.sessinit import SaverRestore
 
 from sspq.compat import tf
+from sspq.training.slq_layer import STATE_PARTS, STATE_SCOPE
 
 Shapes = Dict[str, List[int]]  # by name of the variable
 
@@ -153,6 +154,9 @@ class ExactRestore(SaverRestore):
         return {v.op.name: v for v in tf.global_variables() if v.op.name not in self._kept}
 
 
+_STATE_ENDINGS = tuple(STATE_SCOPE + part for part in STATE_PARTS)
+
+
 def _training_only(stored: Shapes) -> Set[str]:
     """Names that a training graph adds to the model's variables."""
     return {
@@ -160,6 +164,7 @@ def _training_only(stored: Shapes) -> Set[str]:
         for n in stored
         if n in ("global_step", "learning_rate")
         or n.endswith("/Momentum")
+        or n.endswith(_STATE_ENDINGS)
         or n.startswith("EMA/")
         or (n.endswith("/EMA") and n.rsplit("/", 2)[-2] not in ("mean", "variance"))
     }
