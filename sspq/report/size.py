@@ -1,7 +1,8 @@
 """Bytes of a model as its graph defines them."""
 
 import math
-from typing import Iterable, NamedTuple, Optional, Tuple
+from types import MappingProxyType
+from typing import Iterable, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -32,12 +33,29 @@ def tensor_bytes(count: int, bits: int) -> int:
     return -(-count * bits // 8) + (4 if bits == 1 else 0)
 
 
-def model_size(variables: Iterable[Tuple[str, Tuple[int, ...]]], bits: WeightBits) -> ModelSize:
-    """Sizes of the trainable ``variables`` (name, shape), see :func:`tensor_bytes`."""
+def codebook_bytes(count: int, centres: int) -> int:
+    """Bytes of ``count`` values that are one of ``centres``: an index each, and float32 centres."""
+    index_bits = max(1, (centres - 1).bit_length())
+    return -(-count * index_bits // 8) + 4 * centres
+
+
+def model_size(
+    variables: Iterable[Tuple[str, Tuple[int, ...]]],
+    bits: WeightBits,
+    centres: Mapping[str, int] = MappingProxyType({}),
+) -> ModelSize:
+    """Sizes of the trainable ``variables`` (name, shape), see :func:`tensor_bytes`.
+
+    Those in ``centres`` have a codebook of so many values instead, see :func:`codebook_bytes`.
+    """
     parameters = quantized = 0
     for name, shape in variables:
-        parameters += count_of(shape)
-        quantized += tensor_bytes(count_of(shape), bits.of(name))
+        count = count_of(shape)
+        parameters += count
+        if name in centres:
+            quantized += codebook_bytes(count, centres[name])
+        else:
+            quantized += tensor_bytes(count, bits.of(name))
     return ModelSize(parameters, 4 * parameters, quantized)
 
 

@@ -126,7 +126,8 @@ class ExactRestore(SaverRestore):
     Args:
         prefix: of the checkpoint.
         ignore: names of variables that keep their initial values. They need not be stored.
-        parameters_only: look at model variables alone, for a graph without an optimizer.
+        parameters_only: look at model variables alone. Those that training adds keep their
+            initial values, and need not be stored.
     """
 
     def __init__(
@@ -138,9 +139,10 @@ class ExactRestore(SaverRestore):
 
     def _setup_graph(self) -> None:
         stored = tf.train.NewCheckpointReader(self.path).get_variable_to_shape_map()
-        left_out = self._kept | (_training_only(stored) if self._parameters_only else set())
+        if self._parameters_only:
+            self._kept |= _training_only([*stored, *(v.op.name for v in tf.global_variables())])
         wrong = mismatch(
-            {name: shape for name, shape in stored.items() if name not in left_out},
+            {name: shape for name, shape in stored.items() if name not in self._kept},
             {name: v.shape.as_list() for name, v in self._get_restore_dict().items()},
         )
         if wrong:
@@ -157,11 +159,11 @@ class ExactRestore(SaverRestore):
 _STATE_ENDINGS = tuple(STATE_SCOPE + part for part in STATE_PARTS)
 
 
-def _training_only(stored: Shapes) -> Set[str]:
-    """Names that a training graph adds to the model's variables."""
+def _training_only(names: Iterable[str]) -> Set[str]:
+    """Which of the names a training graph adds to the model's variables."""
     return {
         n
-        for n in stored
+        for n in names
         if n in ("global_step", "learning_rate")
         or n.endswith("/Momentum")
         or n.endswith(_STATE_ENDINGS)

@@ -4,25 +4,21 @@ import argparse
 import os
 from typing import Any, Dict, List, Optional
 
-from tensorpack.input_source import QueueInput
 from tensorpack.utils import logger
 
-from sspq import data as datasets
-from sspq.data.flow import TestFlow, TrainFlow
-from sspq.data.watched import Watched
 from sspq.files import write_json
 from sspq.training import checkpoint, command, trainers
+from sspq.training.cifar_input import ImagesInput
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.cifar_options import Step, check, parser, plan
 from sspq.training.fit import Training, fit
 from sspq.training.run_folder import REPORT, RunFolder
 from sspq.training.validation import evaluate
 
-TEST_BATCH = 200
 TRAINER = "parameter-server"  # with several GPUs
 
 
-def _model(args: argparse.Namespace, data: Any) -> CifarSSPQ34:
+def _model(args: argparse.Namespace, data: ImagesInput) -> CifarSSPQ34:
     return CifarSSPQ34(
         args.bitw,
         args.bita,
@@ -37,52 +33,47 @@ def _model(args: argparse.Namespace, data: Any) -> CifarSSPQ34:
     )
 
 
-def _facts(model: Any, data: Any) -> Dict[str, Any]:
-    dataset = {
-        "name": data.name,
-        "train_images": len(data.train_labels),
-        "test_images": len(data.test_labels),
-        "classes": data.num_classes,
-    }
-    return dict(model.describe(), dataset=dataset)
+def _facts(model: Any, data: ImagesInput) -> Dict[str, Any]:
+    return dict(model.describe(), dataset=data.facts())
 
 
-def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Dict[str, Any]:
+def _settings(
+    step: Step, args: argparse.Namespace, model: Any, data: ImagesInput
+) -> Dict[str, Any]:
     result = dict(_facts(model, data), step=step.name)
     for name in ("batch", "seed", "eta_min", "max_epoch", "wup_length", "step_size"):
         result[name] = getattr(args, name)
     return result
 
 
-def _training(step: Step, args: argparse.Namespace, model: Any, data: Any, towers: int) -> Training:
+def _training(
+    step: Step, args: argparse.Namespace, model: Any, data: ImagesInput, towers: int
+) -> Training:
     epochs, schedule = plan(step, args)
-    batch = trainers.batch_of_each(args.batch, towers)
-    watched = Watched()
+    trainers.batch_of_each(args.batch, towers)
     return Training(
         model=model,
         epochs=epochs,
-        steps=len(TrainFlow(data, args.batch, args.seed)),
+        steps=data.steps(args.batch),
         schedule=schedule,
-        training_input=lambda first: QueueInput(
-            watched(TrainFlow(data, batch, args.seed, first_epoch=first))
-        ),
-        validation_input=lambda: TestFlow(data, TEST_BATCH),
-        failure=lambda: watched.error,
+        training_input=lambda first: data.training(first, towers),
+        validation_input=data.validation,
+        failure=lambda: data.failure,
         load=checkpoint.resolve(args.load) if args.load else None,
     )
 
 
-def _evaluate(args: argparse.Namespace, model: Any, data: Any) -> Dict[str, Any]:
+def _evaluate(args: argparse.Namespace, model: Any, data: ImagesInput) -> Dict[str, Any]:
     prefix = checkpoint.resolve(args.load)
-    flow = TestFlow(data, TEST_BATCH)
-    measured = evaluate(model, flow, prefix, len(flow))
+    batches, count = data.batches()
+    measured = evaluate(model, batches, prefix, count)
     result = dict(_facts(model, data), checkpoint=prefix, **command.result(model, measured))
     os.makedirs(args.log, exist_ok=True)
     write_json(os.path.join(args.log, "eval.json"), result)
     return result
 
 
-def _train(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Dict[str, Any]:
+def _train(step: Step, args: argparse.Namespace, model: Any, data: ImagesInput) -> Dict[str, Any]:
     settings = _settings(step, args, model, data)
     folder = RunFolder(args.log, settings, args.resume)
     report = folder.report()
@@ -101,7 +92,7 @@ def _train(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Dict[
 def run(step: Step, args: argparse.Namespace) -> Dict[str, Any]:
     """Does what the options say; returns the report."""
     check(step, args)
-    data = datasets.load(args.data, download=args.download)
+    data = ImagesInput(args)
     model = _model(args, data)
     command.seed_everything(args.seed)
     return _evaluate(args, model, data) if args.eval else _train(step, args, model, data)

@@ -1,6 +1,6 @@
 """What the image classifiers have in common as tensorpack model descriptions."""
 
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from tensorpack.graph_builder import ModelDesc
 from tensorpack.models import regularize_cost
@@ -37,6 +37,7 @@ class Classifier(ModelDesc):
         base_lr: initial value of the variable ``learning_rate``.
         weight_decay_pattern: see above.
         shift_lr_mult, shift_normalize: see :func:`sspq.Shift2D`.
+        wrap_optimizer: applied to the optimizer, such as :meth:`sspq.training.slq.SLQ.optimizer`.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -61,6 +62,7 @@ class Classifier(ModelDesc):
         self.base_lr = 0.1
         self.shift_lr_mult = 1.0
         self.shift_normalize = False
+        self.wrap_optimizer: Callable[[Any], Any] = lambda optimizer: optimizer
         self._costs: List[Any] = []  # of the training towers
 
     def logits(self, image: Any) -> Any:
@@ -98,7 +100,7 @@ class Classifier(ModelDesc):
         lr = tf.get_variable("learning_rate", initializer=self.base_lr, trainable=False)
         tf.summary.scalar("learning_rate-summary", lr)
         optimizer = tf.train.MomentumOptimizer(lr, MOMENTUM, use_nesterov=self.nesterov)
-        return apply_grad_processors(optimizer, [UpdateLast(self._costs)])
+        return self.wrap_optimizer(apply_grad_processors(optimizer, [UpdateLast(self._costs)]))
 
 
 def _summarize(cost: Any, cross_entropy: Any) -> None:

@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from types import MappingProxyType
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from tensorpack.tfutils.tower import TowerContext
 from tensorpack.utils.utils import fix_rng_seed
@@ -25,7 +26,7 @@ def seed_everything(seed: int) -> None:
     tf.set_random_seed(seed)
 
 
-def _variables(model: Any) -> List[Any]:
+def variables_of(model: Any) -> List[Any]:
     """The model's trainable variables, from the graph that was trained if there is one."""
     if not tf.trainable_variables():
         with TowerContext("", is_training=False):
@@ -33,9 +34,14 @@ def _variables(model: Any) -> List[Any]:
     return [(v.op.name, tuple(v.shape.as_list())) for v in tf.trainable_variables()]
 
 
-def result(model: Any, measured: Dict[str, Any]) -> Report:
-    """What was measured, with the sizes that belong to it and the versions that computed it."""
-    size = model_size(_variables(model), model.weight_bits)
+def result(
+    model: Any, measured: Dict[str, Any], centres: Mapping[str, int] = MappingProxyType({})
+) -> Report:
+    """What was measured, with the sizes that belong to it and the versions that computed it.
+
+    ``centres``: see :func:`sspq.report.size.model_size`.
+    """
+    size = model_size(variables_of(model), model.weight_bits, centres)
     top1 = measured.get("top1")
     return dict(
         measured,
@@ -59,8 +65,8 @@ def of_history(rows: List[Row]) -> Report:
 
 
 def _line(name: str, report: Report, seconds: float) -> str:
-    bits = report["bits"]
-    parts = ["%s  W%d A%d" % (name, bits["weights"], bits["activations"])]
+    weights = report.get("slq", report["bits"])["weights"]
+    parts = ["%s  W%d A%d" % (name, weights, report["bits"]["activations"])]
     if report.get("top1") is not None:
         parts.append("top-1 %.2f %%  top-5 %.2f %%" % (report["top1"], report["top5"]))
     return "  ".join(parts + ["(%.0f s)" % seconds])

@@ -40,8 +40,11 @@ class Training:
         failure: what made the training input end, if it did.
         load: prefix of the checkpoint to start from; None for initial values.
         not_loaded: variables that are not taken from ``load``.
+        parameters_only: take the model's variables alone from ``load``: neither momentum nor
+            anything else that an earlier training left.
         validate_every: epochs; the last one is always validated.
-        callbacks: more of them; they run ahead of those that save.
+        callbacks: gives more of them, for the run's :class:`Validation` if it has one; they run
+            ahead of those that save.
     """
 
     model: Any
@@ -53,8 +56,9 @@ class Training:
     failure: Callable[[], Optional[BaseException]] = lambda: None
     load: Optional[str] = None
     not_loaded: Sequence[str] = ("global_step", "learning_rate")
+    parameters_only: bool = False
     validate_every: int = 1
-    callbacks: Sequence[Any] = ()
+    callbacks: Callable[[Optional[Validation]], Sequence[Any]] = lambda validation: ()
 
 
 def fit(
@@ -100,7 +104,9 @@ def _start(training: Training, folder: RunFolder) -> Tuple[int, Optional[Any]]:
         logger.info("Going on with epoch %d from %s" % (first, resumed))
         return first, checkpoint.ExactRestore(resumed)
     if training.load:
-        return 1, checkpoint.ExactRestore(training.load, ignore=training.not_loaded)
+        return 1, checkpoint.ExactRestore(
+            training.load, training.not_loaded, training.parameters_only
+        )
     return 1, None
 
 
@@ -118,10 +124,12 @@ def _train(
     if training.validation_input is not None:
         validation = Validation(processes)
         device = 0 if has_gpu() else -1  # tensorpack's number of the CPU
-        runner = InferenceRunner(training.validation_input(), validation, device=device)
+        runner = validation.runner = InferenceRunner(
+            training.validation_input(), validation, device=device
+        )
         every = PeriodicCallback(runner, every_k_epochs=training.validate_every)
         callbacks.append(every.set_chief_only(False))
-    callbacks += training.callbacks
+    callbacks += training.callbacks(validation)
     if folder:
         callbacks.append(History(folder.path, validation))
         callbacks.append(ModelSaver(max_to_keep=KEEP, checkpoint_dir=folder.path))

@@ -87,12 +87,17 @@ def _add_data(p: argparse.ArgumentParser) -> None:
         help="the ILSVRC folder, with train and val in it; else $Imagenet_Path",
     )
     p.add_argument(
+        "--fake", action="store_true", help="made-up images, to try the speed: 100 steps an epoch"
+    )
+    add_images(p)
+
+
+def add_images(p: argparse.ArgumentParser) -> None:
+    """How the images of an ILSVRC folder are read and augmented."""
+    p.add_argument(
         "--meta-dir", help="folder of the official files that tell the classes' order and labels"
     )
     p.add_argument("--skip-bad", action="store_true", help="evaluate without the damaged files")
-    p.add_argument(
-        "--fake", action="store_true", help="made-up images, to try the speed: 100 steps an epoch"
-    )
     p.add_argument(
         "--symbolic", action="store_true", help="read images by tf.data instead of processes"
     )

@@ -53,6 +53,11 @@ def add_method(p: argparse.ArgumentParser) -> None:
         default="paper",
         help="the method as published, or as the released scripts compute it",
     )
+    add_shift(p)
+
+
+def add_shift(p: argparse.ArgumentParser) -> None:
+    """How the shifts are trained."""
     p.add_argument(
         "--shift-lr-mult", type=float, default=1.0, help="factor on the shifts' learning rate"
     )

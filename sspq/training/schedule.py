@@ -1,7 +1,7 @@
 """Learning rates by epoch."""
 
 import math
-from typing import Callable
+from typing import Callable, Sequence
 
 from tensorpack.callbacks import Callback
 
@@ -68,6 +68,28 @@ def warmed_up(schedule: Schedule, start: float, target: float, epochs: int) -> S
         return schedule(epoch, target if epoch == epochs + 1 else current)
 
     return rate
+
+
+def staged(start: float, factor: float, step: int, stages: Sequence[int]) -> Schedule:
+    r"""``start`` times ``factor`` for each ``step`` epochs that have passed of a stage.
+
+    Args:
+        start: at the first epoch of every stage, above 0.
+        factor: above 0.
+        step: at least 1 epoch.
+        stages: epochs of each.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    if start <= 0:
+        raise ValueError("`base_lr` must be above 0, got %r" % (start,))
+    if factor <= 0:
+        raise ValueError("`rate_factor` must be above 0, got %r" % (factor,))
+    if step < 1:
+        raise ValueError("`rate_step` must be at least 1, got %r" % (step,))
+    rates = [start * factor ** (place // step) for epochs in stages for place in range(epochs)]
+    return lambda epoch, current: rates[epoch - 1]
 
 
 def constant(epoch: int, current: float) -> float:

@@ -118,6 +118,7 @@ class SLQ(Callback):
     Attributes:
         layers: by name, in network order, once the graph is built.
         epochs: of each stage.
+        observer: may be set before training.
 
     Raises:
         ValueError: an argument is out of its range. When the graph is built: ``layers`` fits
@@ -142,7 +143,7 @@ class SLQ(Callback):
         self._groups = groups
         stages = len(self.schedule.counts) * (1 if groups is None else len(groups))
         self.epochs = stage_epochs(epochs, stages)
-        self._observer = observer or Observer()
+        self.observer = observer or Observer()
         self._optimizer: Any = None
         self.layers: Dict[str, GraphLayer] = {}
 
@@ -198,7 +199,7 @@ class SLQ(Callback):
     def _begin(self, stage: int, due: Sequence[str]) -> None:
         sess = self.trainer.sess
         weights, states = self._read(due)
-        self._observer.before(stage, weights)
+        self.observer.before(stage, weights)
         run, feeds = [], {}
         for name in due:
             states[name] = self._next(weights[name], states[name])
@@ -212,7 +213,7 @@ class SLQ(Callback):
             "[SLQ] stage %d of %d begins with epoch %d: %d weights of %s are frozen"
             % (stage, len(self._stages), self.epoch_num, frozen, ", ".join(due))
         )
-        self._observer.after(stage, self.states())
+        self.observer.after(stage, self.states())
 
     def _next(self, weights: np.ndarray, state: LayerState) -> LayerState:
         begun = state.frozen_centres.any()

@@ -48,12 +48,29 @@ class Validation(Inferencer):
     Attributes:
         latest: what was measured last, as :meth:`Tally.result` gives it; None before.
         latest_epoch: when that was.
+        runner: the InferenceRunner that runs this.
     """
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
+        self._beside = False
         self.latest: Optional[Dict[str, float]] = None
         self.latest_epoch = 0
+        self.runner: Any = None
+
+    def measure(self) -> Dict[str, float]:
+        """Measures now, beside the validation of epochs, in all processes.
+
+        Neither ``latest`` nor the monitors hear of it.
+        """
+        before = self.latest, self.latest_epoch
+        self._beside = True
+        try:
+            self.runner.trigger()
+            return dict(self.latest or {})
+        finally:
+            self._beside = False
+            self.latest, self.latest_epoch = before
 
     def _setup_graph(self) -> None:
         self._own = tf.placeholder(tf.float64, [4])
@@ -71,6 +88,8 @@ class Validation(Inferencer):
     def _after_inference(self) -> Dict[str, float]:
         self._tally.sums = self.trainer.sess.run(self._total, {self._own: self._tally.sums})
         self.latest, self.latest_epoch = self._tally.result(), self.epoch_num
+        if self._beside:
+            return {}
         return {"validation-" + name: value for name, value in self.latest.items()}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sspq.quantizers.scope import weight_bits
-from sspq.report.size import MIB, information_density, model_size
+from sspq.report.size import MIB, codebook_bytes, information_density, model_size
 
 
 def bits(kernels, last=32):
@@ -34,6 +34,15 @@ def test_quantized_tensors_take_their_bits_and_one_bit_a_scale(kernels, packed):
 def test_the_last_layer_s_kernel_has_bits_of_its_own():
     rest = 4 * (432 + 25 + 5 + 100)
     assert model_size(VARIABLES, bits(32, last=8)).quantized_bytes == rest + 9
+
+
+@pytest.mark.parametrize("centres, index_bits", [(17, 5), (9, 4), (5, 3), (3, 2), (2, 1), (1, 1)])
+def test_a_codebook_takes_its_centres_and_an_index_for_each_value(centres, index_bits):
+    assert codebook_bytes(16, centres) == 2 * index_bits + 4 * centres
+    assert codebook_bytes(1, centres) == 1 + 4 * centres
+    size = model_size(VARIABLES, bits(32), {"fct/W": centres})
+    rest = 4 * (432 + 25 + 5 + 100)
+    assert size.quantized_bytes == rest + codebook_bytes(9, centres)
 
 
 def test_information_density_is_the_papers():

@@ -33,7 +33,7 @@ def main(folder, options):
     def training(**arguments):
         import horovod.tensorflow as hvd
 
-        return make(callbacks=[Dump(folder, hvd.rank())], **arguments)
+        return make(callbacks=lambda _: [Dump(folder, hvd.rank())], **arguments)
 
     imagenet.Training = training
     return imagenet.main(step_of("SSQ_S1"), None, SMALL + options)

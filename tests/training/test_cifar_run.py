@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sspq.compat import tf
-from sspq.training import checkpoint, cifar, fit, history
+from sspq.training import checkpoint, cifar, cifar_input, fit, history
 from tests.tiny import tiny_digits
 
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
@@ -17,7 +17,7 @@ OPTIONS = ["--data", "digits", "--batch", "32", "--wup_length", "0", "--step_siz
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch):
-    monkeypatch.setattr(cifar.datasets, "load", lambda spec, download=False: tiny_digits())
+    monkeypatch.setattr(cifar_input.datasets, "load", lambda spec, download=False: tiny_digits())
 
 
 def script(step, *options):
@@ -62,7 +62,7 @@ def s1(tmp_path_factory):
     """The folder of a finished S1 run of three epochs."""
     folder = tmp_path_factory.mktemp("chain") / "s1"
     patch = pytest.MonkeyPatch()
-    patch.setattr(cifar.datasets, "load", lambda spec, download=False: tiny_digits())
+    patch.setattr(cifar_input.datasets, "load", lambda spec, download=False: tiny_digits())
     assert script("s1", "--max_epoch", 3, "--log", folder) == 0
     patch.undo()
     return folder

@@ -1,0 +1,68 @@
+"""What the networks for 32x32 images train and evaluate on: CIFAR-100, or digits."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from tensorpack.input_source import QueueInput
+
+from sspq import data as datasets
+from sspq.data.flow import TestFlow, TrainFlow
+from sspq.data.watched import Watched
+
+TEST_BATCH = 200
+
+
+class ImagesInput:
+    """A data set of 32x32 images.
+
+    Args:
+        args: the script's options.
+
+    Attributes:
+        num_classes: what the network tells apart.
+
+    Raises:
+        DataError: the data set is missing or damaged.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._data = datasets.load(args.data, download=args.download)
+        self._args = args
+        self._watched = Watched()
+        self.num_classes = self._data.num_classes
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error that ended a training input; None while there is none."""
+        return self._watched.error
+
+    def facts(self) -> dict[str, Any]:
+        """For reports."""
+        return {
+            "name": self._data.name,
+            "train_images": len(self._data.train_labels),
+            "test_images": len(self._data.test_labels),
+            "classes": self._data.num_classes,
+        }
+
+    def steps(self, batch: int) -> int:
+        """Training steps of an epoch, with ``batch`` images over all towers."""
+        return len(TrainFlow(self._data, batch, self._args.seed))
+
+    def training(self, first_epoch: int, towers: int) -> Any:
+        """An InputSource; each of the ``towers`` takes a batch of it at every step."""
+        batch = self._args.batch // towers
+        flow = TrainFlow(self._data, batch, self._args.seed, first_epoch=first_epoch)
+        return QueueInput(self._watched(flow))
+
+    def validation(self) -> Any:
+        """A DataFlow of the test images."""
+        return TestFlow(self._data, TEST_BATCH)
+
+    def batches(self) -> tuple[Iterator[Any], int]:
+        """All test images as arrays, and how many batches these are."""
+        flow = self.validation()
+        return iter(flow), len(flow)
