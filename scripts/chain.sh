@@ -1,15 +1,19 @@
-# Two training steps as one command. For the scripts that chain them, which set `chain` to their own
+# Training steps as one command. For the scripts that chain them, which set `chain` to their own
 # file name, `flags` and `values` to the options they take without and with a value, and then:
 #
 #     . scripts/chain.sh
 #     parse_options "$@"                    --data DIR sets $data, --demo sets $demo to 1
-#     start_chain "$log"                    makes the environment and the folder, or empties it
+#     start_chain "$log"                    makes the environment and the folder; with --fresh it
+#                                           removes $chain_steps and $chain_outputs there before
 #     run_step s1 "title" script options... trains into the folder's s1, unless that is finished
-#     end_chain                             prints the table, writes report.json and curves.png
+#     end_chain                             prints the table, writes report.json and the pictures
 #
 # Their first comment is what --help prints.
 
 . "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
+
+chain_steps="float32 s1 s2"
+chain_outputs="report.json curves.png"
 
 usage() { sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "$SSPQ_ROOT/$chain"; }
 refuse() { say "$chain: $*"; exit 2; }
@@ -43,8 +47,7 @@ start_chain() {
   setup_env
   export SSPQ_DIE_WITH_PARENT=1 TF_CPP_MIN_LOG_LEVEL=2
   if [ -n "${fresh:-}" ]; then
-    for step in float32 s1 s2; do rm -rf "${chain_log:?}/$step"; done
-    rm -f "$chain_log"/{report.json,curves.png}
+    for name in $chain_steps $chain_outputs; do rm -rf "${chain_log:?}/$name"; done
   fi
   mkdir -p "$chain_log"
 }

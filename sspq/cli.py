@@ -15,10 +15,15 @@ def _env(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from sspq.report.chain import report_chain
+    from sspq.report import chain, slq
 
-    print(report_chain(args.folder))
-    print("\nreport.json and curves.png are in %s" % os.path.abspath(args.folder))
+    if slq.is_slq(args.folder):
+        print(slq.report_slq(args.folder))
+        written = "report.json, %s and %s" % (slq.STAGES, slq.LAYERS)
+    else:
+        print(chain.report_chain(args.folder))
+        written = "report.json and curves.png"
+    print("\n%s are in %s" % (written, os.path.abspath(args.folder)))
 
 
 def _demo_images(args: argparse.Namespace) -> None:

@@ -1,0 +1,148 @@
+"""Table and pictures of a run of SLQ or MLQ: accuracy by stage, and weights before and after."""
+
+import os
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from sspq.files import read_json, write_json
+from sspq.report.size import MIB
+from sspq.training.run_folder import REPORT
+from sspq.training.slq_report import read_stages
+
+STAGES = "stages.png"
+LAYERS = "layers"  # folder of the pictures of layers
+
+# Where a chain has the runs that are summed up.
+FLOAT32, QUANTIZED = "float32", "slq"
+
+_BEFORE, _AFTER, _BETWEEN = "#999999", "#0072B2", "#D55E00"  # of the Okabe-Ito palette
+_MOMENTS = ("before_freezing", "after_freezing", "after_training")
+
+
+class StagesError(ValueError):
+    """The folder holds no finished run of SLQ or MLQ."""
+
+
+def is_slq(folder: str) -> bool:
+    """Whether ``folder`` is a run of SLQ or MLQ, or a chain with one."""
+    return bool(read_stages(folder) or read_stages(os.path.join(folder, QUANTIZED)))
+
+
+def _read(folder: str) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
+    report, stages = read_json(os.path.join(folder, REPORT)), read_stages(folder)
+    if report is None or not stages:
+        raise StagesError("%s: the run has not finished" % folder)
+    return report, stages
+
+
+def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
+    """Stage by stage: what is frozen, top-1 at the three moments, and bytes."""
+    header = ("stage", "epochs", "frozen %", "before", "frozen", "trained", "top-5 %", "bytes", "MiB")
+    before = report["float32"]
+    size = report["float32_bytes"]
+    rows: List[Tuple[Any, ...]] = [header]
+    top1, top5 = "%.2f" % before["top1"], "%.2f" % before["top5"]
+    rows.append(("float32", "", "0.0", "", "", top1, top5, size, "%.3f" % (size / MIB)))
+    for stage in stages:
+        accuracy = stage["accuracy"]
+        rows.append(
+            (
+                stage["stage"],
+                "%d-%d" % tuple(stage["epochs"]),
+                "%.1f" % (100 * stage["frozen_share"]),
+                *("%.2f" % accuracy[moment]["top1"] for moment in _MOMENTS),
+                "%.2f" % accuracy["after_training"]["top5"],
+                stage["bytes"],
+                "%.3f" % (stage["bytes"] / MIB),
+            )
+        )
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(header))]
+    lines = ["  ".join(str(v).rjust(w) for v, w in zip(row, widths)) for row in rows]
+    return "\n".join(["top-1 % before and after a stage freezes, and when it has trained:"] + lines)
+
+
+def _figure(path: str, width: float, draw: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(width, 4))
+    draw(axes)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    temporary = path + ".tmp.png"
+    figure.savefig(temporary, dpi=100)
+    plt.close(figure)
+    os.replace(temporary, path)
+
+
+def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
+    """Draws top-1 at the three moments of each stage, and the share of weights that are frozen."""
+
+    def draw(axes: Any) -> None:
+        places, values = [], []
+        for stage in stages:
+            places += [stage["stage"] - 1, stage["stage"] - 1, stage["stage"]]
+            values += [stage["accuracy"][moment]["top1"] for moment in _MOMENTS]
+        axes.plot(places, values, color="#bbbbbb", linewidth=1)
+        looks = ((_BEFORE, "o", "before"), (_BETWEEN, "v", "right after freezing"))
+        for k, (color, marker, label) in enumerate((*looks, (_AFTER, "s", "after training"))):
+            axes.plot(places[k::3], values[k::3], marker, color=color, label=label)
+        axes.set_xlabel("stages passed")
+        axes.set_ylabel("top-1 on the test images (%)")
+        axes.set_xticks(range(len(stages) + 1))
+        axes.grid(alpha=0.3)
+        share = axes.twinx()
+        shares = [0.0] + [100 * stage["frozen_share"] for stage in stages]
+        share.step(range(len(shares)), shares, where="pre", color="black", linestyle=":")
+        share.set_ylabel("frozen weights (%, dotted)")
+        share.set_ylim(0, 105)
+
+    _figure(path, 7, draw)
+
+
+def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
+    """Draws one layer: the histogram of its float32 weights, its centres, and their members."""
+    before = next(s["layers"][name] for s in stages if "histogram" in s["layers"][name])["histogram"]
+    last = stages[-1]["layers"][name]
+
+    def draw(axes: Any) -> None:
+        counts = np.array(before["counts"]) / last["weights"]
+        edges = np.linspace(before["low"], before["high"], len(counts) + 1)
+        axes.fill_between(edges[:-1], 100 * counts, step="post", color=_BEFORE, label="float32")
+        axes.set_xlabel("weight")
+        axes.set_ylabel("float32 weights in an interval (%)")
+        members = axes.twinx()
+        used = [k for k, n in enumerate(last["members"]) if n]
+        centres = [last["codebook"][k] for k in used]
+        shares = [100 * last["members"][k] / last["weights"] for k in used]
+        members.vlines(centres, 0, shares, color=_AFTER, linewidth=2)
+        members.plot(centres, shares, "o", color=_AFTER, markersize=4)
+        axes.plot([], [], "o-", color=_AFTER, label="quantized, by centre")
+        members.set_ylabel("quantized weights at a centre (%)")
+        members.set_ylim(bottom=0)
+        axes.set_title("%s: %d weights, %d centres" % (name, last["weights"], len(used)), fontsize=10)
+
+    _figure(path, 7, draw)
+
+
+def report_slq(folder: str) -> str:
+    """Draws ``stages.png`` and ``layers/*.png`` into a run's folder, or a chain's, returns a table.
+
+    A chain's folder gets the run's ``report.json`` too.
+
+    Raises:
+        StagesError: the run has not finished.
+    """
+    run = folder if read_stages(folder) else os.path.join(folder, QUANTIZED)
+    report, stages = _read(run)
+    os.makedirs(os.path.join(folder, LAYERS), exist_ok=True)
+    draw_stages(stages, os.path.join(folder, STAGES))
+    for name in stages[-1]["layers"]:
+        picture = name.replace("/", "-") + ".png"
+        draw_layer(name, stages, os.path.join(folder, LAYERS, picture))
+    if run != folder:
+        write_json(os.path.join(folder, REPORT), report)
+    return table(report, stages)
