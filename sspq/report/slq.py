@@ -38,7 +38,17 @@ def _read(folder: str) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
 
 def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
     """Stage by stage: what is frozen, top-1 at the three moments, and bytes."""
-    header = ("stage", "epochs", "frozen %", "before", "frozen", "trained", "top-5 %", "bytes", "MiB")
+    header = (
+        "stage",
+        "epochs",
+        "frozen %",
+        "before",
+        "frozen",
+        "trained",
+        "top-5 %",
+        "bytes",
+        "MiB",
+    )
     before = report["float32"]
     size = report["float32_bytes"]
     rows: List[Tuple[Any, ...]] = [header]
@@ -105,7 +115,9 @@ def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
 
 def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
     """Draws one layer: the histogram of its float32 weights, its centres, and their members."""
-    before = next(s["layers"][name] for s in stages if "histogram" in s["layers"][name])["histogram"]
+    before = next(s["layers"][name] for s in stages if "histogram" in s["layers"][name])[
+        "histogram"
+    ]
     last = stages[-1]["layers"][name]
 
     def draw(axes: Any) -> None:
@@ -123,7 +135,9 @@ def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
         axes.plot([], [], "o-", color=_AFTER, label="quantized, by centre")
         members.set_ylabel("quantized weights at a centre (%)")
         members.set_ylim(bottom=0)
-        axes.set_title("%s: %d weights, %d centres" % (name, last["weights"], len(used)), fontsize=10)
+        axes.set_title(
+            "%s: %d weights, %d centres" % (name, last["weights"], len(used)), fontsize=10
+        )
 
     _figure(path, 7, draw)
 
