@@ -55,6 +55,12 @@ def quantize_once() -> Iterator[QuantizedOnce]:
         _current.pop()
 
 
+def quantizes_once() -> bool:
+    """Whether a tower that infers is being built within :func:`quantize_once`."""
+    context = get_current_tower_context()
+    return bool(_current) and context is not None and not context.is_training
+
+
 def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
     """Gives for a trainable variable that has less than 32 bits its quantized value, else itself.
 
@@ -68,8 +74,7 @@ def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
             return v
         fw, _, _ = get_dorefa(own_bits, 32, 32)
         value = fw(v)
-        context = get_current_tower_context()
-        if _current and context is not None and not context.is_training:
+        if quantizes_once():
             value = _current[-1].copy_of(value, v.op.name + "_quantized")
         v.graph.add_to_collection(QUANTIZED_WEIGHTS, (v, value))
         return value
