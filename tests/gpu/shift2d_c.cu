@@ -41,7 +41,7 @@ int Backward(const Geometry& g, const void* x, const void* shift, const void* gy
 // `element_size` stands for the type: 2, 4 or 8 bytes. Errors are those of CUDA, 0 for none.
 extern "C" {
 
-const char* sspq_limit(const int64_t* sizes) { return sspq::Shift2DGpuLimit(MakeGeometry(sizes)); }
+const char* sspq_limit(const int64_t* sizes) { return sspq::SizeLimit(MakeGeometry(sizes)); }
 
 int64_t sspq_workspace(const int64_t* sizes, int element_size) {
   return sspq::Shift2DGpuWorkspace(MakeGeometry(sizes), element_size);

@@ -196,6 +196,32 @@ def test_an_output_of_the_most_elements_that_int32_counts_is_not_refused(sess):
     assert shift2d(tf.placeholder(tf.float32, [HUGE, 1, 1, 1]), np.zeros((2, 1))).shape[0] == HUGE
 
 
+@pytest.mark.parametrize("batch", [1, None])
+@pytest.mark.parametrize(
+    "image, paddings, limit",
+    [
+        ((1, 2**16, 2**15), (0, 0), "2^31 elements in an image of `x`"),
+        ((2**10, 2**11, 2**10), (0, 0), "2^31 elements in an image of `x`"),
+        ((2**10, 2, 2**10), (2**10, 0), "2^31 elements in an image of `x` with its paddings"),
+        ((1, 2**28 + 1, 1), (0, 0), "height and width,with their paddings,of at most 2^28"),
+        ((1, 1, 2), (0, 2**27), "height and width,with their paddings,of at most 2^28"),
+    ],
+)
+def test_an_image_beyond_32_bits_is_refused_while_the_graph_is_built(
+    sess, image, paddings, limit, batch
+):
+    x = tf.placeholder(tf.float32, (batch,) + image)
+    message = graph_error(x, tf.placeholder(tf.float32), (1, 1, 2**20, 2**20), (0, 0) + paddings)
+    sizes = " x ".join(str(d) for d in ("?" if batch is None else batch,) + image)
+    assert_names(message, "`x` of " + sizes, "`paddings` of %d and %d" % paddings, limit)
+
+
+@pytest.mark.parametrize("image", [(1, 2**28, 7), (2**10, 2**10, 2**11 - 1)])
+def test_an_image_of_almost_as_many_elements_is_not_refused(sess, image):
+    x = tf.placeholder(tf.float32, (None,) + image)
+    assert shift2d(x, tf.placeholder(tf.float32), (1, 1, 2**20, 2**20)).shape[1] == image[0]
+
+
 @pytest.mark.parametrize("pad", [2**15, HUGE])
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 def test_an_output_beyond_int32_is_refused_at_run_time(sess, pad, data_format):
@@ -259,6 +285,8 @@ def test_an_error_leaves_the_session_usable(sess):
         ((1, 1, 2, 2), "NCHW", (HUGE, HUGE), (0, 0)),
         ((1, 1, 5, 5), "NCHW", (2**28, 2**28), (2**27, 2**27)),
         ((1, 2, 2, 1), "NHWC", (HUGE, HUGE), (HUGE, HUGE)),
+        ((1, 2, 4, 4), "NCHW", (1, 2**30), (0, HUGE)),
+        ((1, 4, 4, 2), "NHWC", (1, 2**30), (0, HUGE)),
     ],
 )
 def test_extreme_attributes_give_a_result_or_an_error_and_no_abort(
@@ -273,7 +301,7 @@ def test_extreme_attributes_give_a_result_or_an_error_and_no_abort(
         from sspq.compat import tf
         from sspq.ops import shift2d
         x = tf.placeholder(tf.float32)
-        shift = np.full((2, %d), 0.5, np.float32)
+        shift = np.linspace(0.5, 3, 2 * %d).reshape(2, -1).astype(np.float32)
         with tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1)) as sess:
             try:
                 y = shift2d(x, shift, %r, %r, data_format=%r)

@@ -2,8 +2,6 @@
 #ifndef SSPQ_SHIFT2D_ATTRS_H_
 #define SSPQ_SHIFT2D_ATTRS_H_
 
-#include <algorithm>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -58,15 +56,23 @@ struct Shift2DAttrs {
   }
 };
 
-// The kernels and the rest of TensorFlow index tensors with 32 bits in places.
-inline ::tensorflow::Status CheckIndexable(int64_t n, int64_t c, int64_t h, int64_t w) {
-  // An empty axis counts as one: TensorFlow multiplies the others all the same.
-  double elements = 1;
-  for (int64_t size : {n, c, h, w}) elements *= static_cast<double>(std::max<int64_t>(1, size));
-  if (elements <= std::numeric_limits<int32_t>::max()) return ::tensorflow::Status();
+// The sizes of `x`, as [batch, channels, height, width], are checked as far as they are known: a
+// batch of -1 is not.
+inline ::tensorflow::Status MakeGeometry(const Shift2DAttrs& attrs, const int64_t (&x)[4],
+                                         Geometry* g) {
+  g->nchw = attrs.nchw;
+  g->batch = x[0];
+  g->channels = x[1];
+  g->h = MakeAxis(x[2], attrs.stride_h, attrs.pad_h);
+  g->w = MakeAxis(x[3], attrs.stride_w, attrs.pad_w);
+  const char* limit = SizeLimit(*g);
+  if (limit == nullptr) return ::tensorflow::Status();
+  const std::string batch = g->batch < 0 ? "?" : std::to_string(g->batch);
   return ::tensorflow::errors::InvalidArgument(
-      "shift2d: the output would have ", n, " x ", c, " x ", h, " x ", w,
-      " elements (batch, channels, height, width), expected fewer than 2^31");
+      "shift2d: `x` of ", batch, " x ", g->channels, " x ", g->h.in, " x ", g->w.in,
+      " (batch, channels, height, width) with `strides` of ", g->h.stride, " and ", g->w.stride,
+      " and `paddings` of ", g->h.pad, " and ", g->w.pad, " (height, width) makes `y` ", batch,
+      " x ", g->channels, " x ", g->h.out, " x ", g->w.out, "; expected ", limit);
 }
 
 }  // namespace sspq

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include <cstdint>
+#include <initializer_list>
 
 // Functions that a CUDA kernel calls as well.
 #ifdef __CUDACC__
@@ -50,6 +51,30 @@ inline Axis MakeAxis(int64_t in, int64_t stride, int64_t pad) {
   axis.stride = stride;
   axis.pad = pad;
   return axis;
+}
+
+// Null where all kernels can index these sizes, otherwise what is expected. On the CPU as on a GPU,
+// places within an image, its paddings included, are counted with 32 bits in the inner loops.
+inline const char* SizeLimit(const Geometry& g) {
+  constexpr double kIndices = 2147483648.0;
+  constexpr int64_t kReach = int64_t{1} << 28;
+  // An empty axis counts as one: TensorFlow multiplies the others all the same.
+  auto elements = [](int64_t n, int64_t c, int64_t h, int64_t w) {
+    double product = 1;
+    for (int64_t size : {n, c, h, w}) product *= size > 1 ? static_cast<double>(size) : 1.0;
+    return product;
+  };
+  if (elements(g.batch, g.channels, g.h.out, g.w.out) >= kIndices) {
+    return "fewer than 2^31 elements in `y`";
+  }
+  const int64_t height = g.h.in + 2 * g.h.pad, width = g.w.in + 2 * g.w.pad;
+  if (height > kReach || width > kReach) {
+    return "a height and width, with their paddings, of at most 2^28";
+  }
+  if (elements(1, g.channels, height, width) >= kIndices) {
+    return "fewer than 2^31 elements in an image of `x` with its paddings";
+  }
+  return nullptr;
 }
 
 template <typename Int>

@@ -245,18 +245,6 @@ bool IsEmpty(const Geometry& g) { return g.batch * g.channels * g.h.out * g.w.ou
 }  // namespace
 }  // namespace gpu
 
-const char* Shift2DGpuLimit(const Geometry& g) {
-  constexpr double kIndices = 2147483648.0;
-  constexpr int64_t kReach = int64_t{1} << 28;
-  if (g.h.in + 2 * g.h.pad > kReach || g.w.in + 2 * g.w.pad > kReach) {
-    return "a height and width, with their paddings, of at most 2^28";
-  }
-  const double channels = static_cast<double>(g.channels), batch = static_cast<double>(g.batch);
-  if (channels * g.h.in * g.w.in >= kIndices) return "fewer than 2^31 elements in an image of `x`";
-  if (batch * channels * g.h.out * g.w.out >= kIndices) return "fewer than 2^31 elements in `y`";
-  return nullptr;
-}
-
 int64_t Shift2DGpuWorkspace(const Geometry& g, size_t element_size) {
   static_assert(sizeof(gpu::ShiftSum<float>) == 16 && sizeof(gpu::ShiftSum<double>) == 16, "");
   if (gpu::IsEmpty(g)) return 0;

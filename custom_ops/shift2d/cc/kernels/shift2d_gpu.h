@@ -1,4 +1,4 @@
-// The CUDA kernels' interface: pointers to device memory, sizes and a stream.
+// The CUDA kernels' interface: pointers to device memory, sizes (within SizeLimit) and a stream.
 //
 // All functions only put work on `stream`: they neither allocate nor wait. The sums behind the
 // gradient to the shift are added up in an order that depends on sizes and on the alignment of the
@@ -19,10 +19,6 @@ namespace sspq {
 struct Half {
   uint16_t bits;
 };
-
-// Null where the kernels can index these sizes, otherwise what is expected. To be asked first: the
-// functions below take it for granted.
-const char* Shift2DGpuLimit(const Geometry& g);
 
 // Bytes of device memory that Shift2DGpuBackward needs beside its arguments, aligned to 16.
 int64_t Shift2DGpuWorkspace(const Geometry& g, size_t element_size);

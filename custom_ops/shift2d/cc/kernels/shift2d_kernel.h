@@ -16,8 +16,10 @@ class Shift2DKernel : public ::tensorflow::OpKernel {
   }
 
  protected:
-  ::tensorflow::Status ReadGeometry(const ::tensorflow::Tensor& x,
-                                    const ::tensorflow::Tensor& shift, Geometry* g) const {
+  // Reads the sizes of the inputs (`x`, `shift` and, of the gradient op, `gy`) and checks all
+  // shapes.
+  ::tensorflow::Status ReadGeometry(::tensorflow::OpKernelContext* ctx, Geometry* g) const {
+    const ::tensorflow::Tensor &x = ctx->input(0), &shift = ctx->input(1);
     if (x.dims() != 4) {
       return ::tensorflow::errors::InvalidArgument("shift2d: `x` must have 4 dimensions, ",
                                                    attrs_.layout_name(), ", got shape ",
@@ -30,12 +32,15 @@ class Shift2DKernel : public ::tensorflow::OpKernel {
           " here; got shape ", shift.shape().DebugString(), " for `x` of shape ",
           x.shape().DebugString(), " (", attrs_.layout_name(), ")");
     }
-    g->nchw = attrs_.nchw;
-    g->batch = x.dim_size(0);
-    g->channels = channels;
-    g->h = MakeAxis(x.dim_size(attrs_.h_axis()), attrs_.stride_h, attrs_.pad_h);
-    g->w = MakeAxis(x.dim_size(attrs_.w_axis()), attrs_.stride_w, attrs_.pad_w);
-    return CheckIndexable(g->batch, g->channels, g->h.out, g->w.out);
+    TF_RETURN_IF_ERROR(MakeGeometry(
+        attrs_, {x.dim_size(0), channels, x.dim_size(attrs_.h_axis()), x.dim_size(attrs_.w_axis())},
+        g));
+    if (ctx->num_inputs() < 3 || ctx->input(2).shape() == OutputShape(*g)) {
+      return ::tensorflow::Status();
+    }
+    return ::tensorflow::errors::InvalidArgument(
+        "shift2d: `gy` must have the shape of the output, ", OutputShape(*g).DebugString(),
+        ", got ", ctx->input(2).shape().DebugString());
   }
 
   ::tensorflow::TensorShape OutputShape(const Geometry& g) const {
@@ -43,16 +48,15 @@ class Shift2DKernel : public ::tensorflow::OpKernel {
                        : ::tensorflow::TensorShape({g.batch, g.h.out, g.w.out, g.channels});
   }
 
-  ::tensorflow::Status CheckGradient(const ::tensorflow::Tensor& gy, const Geometry& g) const {
-    if (gy.shape() == OutputShape(g)) return ::tensorflow::Status();
-    return ::tensorflow::errors::InvalidArgument(
-        "shift2d: `gy` must have the shape of the output, ", OutputShape(g).DebugString(), ", got ",
-        gy.shape().DebugString());
-  }
-
   Shift2DAttrs attrs_;
 };
 
 }  // namespace sspq
+
+#define SSPQ_REGISTER_SHIFT2D(Device_, T, Forward, Backward)                                 \
+  REGISTER_KERNEL_BUILDER(                                                                   \
+      Name("SspqShift2D").Device(::tensorflow::Device_).TypeConstraint<T>("T"), Forward<T>); \
+  REGISTER_KERNEL_BUILDER(                                                                   \
+      Name("SspqShift2DGrad").Device(::tensorflow::Device_).TypeConstraint<T>("T"), Backward<T>)
 
 #endif  // SSPQ_SHIFT2D_KERNEL_H_

@@ -51,7 +51,7 @@ class Shift2DForward : public Shift2DCpuKernel {
     const Tensor& x = ctx->input(0);
     const Tensor& shift = ctx->input(1);
     Geometry g;
-    OP_REQUIRES_OK(ctx, ReadGeometry(x, shift, &g));
+    OP_REQUIRES_OK(ctx, ReadGeometry(ctx, &g));
     Tensor* y = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, OutputShape(g), &y));
     if (y->NumElements() == 0) return;
@@ -73,8 +73,7 @@ class Shift2DBackward : public Shift2DCpuKernel {
     const Tensor& shift = ctx->input(1);
     const Tensor& gy = ctx->input(2);
     Geometry g;
-    OP_REQUIRES_OK(ctx, ReadGeometry(x, shift, &g));
-    OP_REQUIRES_OK(ctx, CheckGradient(gy, g));
+    OP_REQUIRES_OK(ctx, ReadGeometry(ctx, &g));
     Tensor *gx = nullptr, *gshift = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, x.shape(), &gx));
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, shift.shape(), &gshift));
@@ -92,17 +91,8 @@ class Shift2DBackward : public Shift2DCpuKernel {
   }
 };
 
-#define SSPQ_REGISTER(T)                                                               \
-  REGISTER_KERNEL_BUILDER(                                                             \
-      Name("SspqShift2D").Device(::tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
-      Shift2DForward<T>);                                                              \
-  REGISTER_KERNEL_BUILDER(                                                             \
-      Name("SspqShift2DGrad").Device(::tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-      Shift2DBackward<T>)
-
-SSPQ_REGISTER(float);
-SSPQ_REGISTER(double);
-#undef SSPQ_REGISTER
+SSPQ_REGISTER_SHIFT2D(DEVICE_CPU, float, Shift2DForward, Shift2DBackward);
+SSPQ_REGISTER_SHIFT2D(DEVICE_CPU, double, Shift2DForward, Shift2DBackward);
 
 }  // namespace
 }  // namespace sspq

@@ -42,15 +42,6 @@ cudaStream_t StreamOf(OpKernelContext* ctx) {
       ctx->op_device_context()->stream()->implementation()->GpuStreamMemberHack());
 }
 
-Status CheckLimit(const Geometry& g) {
-  const char* limit = Shift2DGpuLimit(g);
-  if (limit == nullptr) return Status();
-  return ::tensorflow::errors::InvalidArgument(
-      "shift2d: the GPU kernels expect ", limit, "; got `x` of ", g.batch, " x ", g.channels, " x ",
-      g.h.in, " x ", g.w.in, " (batch, channels, height, width), `paddings` of ", g.h.pad, " and ",
-      g.w.pad, " (height, width)");
-}
-
 Status CheckLaunch(cudaError_t error) {
   if (error == cudaSuccess) return Status();
   return ::tensorflow::errors::Internal("shift2d: a CUDA kernel was not launched: ",
@@ -66,8 +57,7 @@ class Shift2DGpuForwardOp : public Shift2DKernel {
     const Tensor& x = ctx->input(0);
     const Tensor& shift = ctx->input(1);
     Geometry g;
-    OP_REQUIRES_OK(ctx, ReadGeometry(x, shift, &g));
-    OP_REQUIRES_OK(ctx, CheckLimit(g));
+    OP_REQUIRES_OK(ctx, ReadGeometry(ctx, &g));
     Tensor* y = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, OutputShape(g), &y));
     OP_REQUIRES_OK(ctx, CheckLaunch(Shift2DGpuForward(g, Data<T>(x), Data<T>(shift), Data<T>(y),
@@ -85,9 +75,7 @@ class Shift2DGpuBackwardOp : public Shift2DKernel {
     const Tensor& shift = ctx->input(1);
     const Tensor& gy = ctx->input(2);
     Geometry g;
-    OP_REQUIRES_OK(ctx, ReadGeometry(x, shift, &g));
-    OP_REQUIRES_OK(ctx, CheckGradient(gy, g));
-    OP_REQUIRES_OK(ctx, CheckLimit(g));
+    OP_REQUIRES_OK(ctx, ReadGeometry(ctx, &g));
     Tensor *gx = nullptr, *gshift = nullptr;
     Tensor workspace;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, x.shape(), &gx));
@@ -102,18 +90,9 @@ class Shift2DGpuBackwardOp : public Shift2DKernel {
   }
 };
 
-#define SSPQ_REGISTER(T)                                                               \
-  REGISTER_KERNEL_BUILDER(                                                             \
-      Name("SspqShift2D").Device(::tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),     \
-      Shift2DGpuForwardOp<T>);                                                         \
-  REGISTER_KERNEL_BUILDER(                                                             \
-      Name("SspqShift2DGrad").Device(::tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
-      Shift2DGpuBackwardOp<T>)
-
-SSPQ_REGISTER(Eigen::half);
-SSPQ_REGISTER(float);
-SSPQ_REGISTER(double);
-#undef SSPQ_REGISTER
+SSPQ_REGISTER_SHIFT2D(DEVICE_GPU, Eigen::half, Shift2DGpuForwardOp, Shift2DGpuBackwardOp);
+SSPQ_REGISTER_SHIFT2D(DEVICE_GPU, float, Shift2DGpuForwardOp, Shift2DGpuBackwardOp);
+SSPQ_REGISTER_SHIFT2D(DEVICE_GPU, double, Shift2DGpuForwardOp, Shift2DGpuBackwardOp);
 
 }  // namespace
 }  // namespace sspq

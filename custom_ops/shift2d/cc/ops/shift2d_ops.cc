@@ -47,14 +47,16 @@ Status Shift2DShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(attrs.Read(c));
   TF_RETURN_IF_ERROR(CheckInputs(c, attrs, &x, &channels));
   const DimensionHandle n = c->Dim(x, 0);
-  const DimensionHandle h = OutputDim(c, c->Dim(x, attrs.h_axis()), attrs.stride_h, attrs.pad_h);
-  const DimensionHandle w = OutputDim(c, c->Dim(x, attrs.w_axis()), attrs.stride_w, attrs.pad_w);
-  const ShapeHandle out =
-      attrs.nchw ? c->MakeShape({n, channels, h, w}) : c->MakeShape({n, h, w, channels});
-  if (c->FullyDefined(out)) {
-    TF_RETURN_IF_ERROR(CheckIndexable(c->Value(n), c->Value(channels), c->Value(h), c->Value(w)));
+  const DimensionHandle in_h = c->Dim(x, attrs.h_axis()), in_w = c->Dim(x, attrs.w_axis());
+  const DimensionHandle h = OutputDim(c, in_h, attrs.stride_h, attrs.pad_h);
+  const DimensionHandle w = OutputDim(c, in_w, attrs.stride_w, attrs.pad_w);
+  if (c->ValueKnown(channels) && c->ValueKnown(in_h) && c->ValueKnown(in_w)) {
+    Geometry unused;
+    TF_RETURN_IF_ERROR(MakeGeometry(
+        attrs, {c->Value(n), c->Value(channels), c->Value(in_h), c->Value(in_w)}, &unused));
   }
-  c->set_output(0, out);
+  c->set_output(0,
+                attrs.nchw ? c->MakeShape({n, channels, h, w}) : c->MakeShape({n, h, w, channels}));
   return Status();
 }
 
