@@ -45,7 +45,7 @@ class Case:
 
     def __init__(self, kernels: devices.Kernels, shape: List[int], stride: int, dtype: Any,
                  layout: str) -> None:  # fmt: skip
-        self.library = kernels.device.library
+        self.compiled = kernels.device.compiled
         n, c, size, _ = shape
         out = (size - 1) // stride + 1
         form = torch.contiguous_format if layout == "NCHW" else torch.channels_last
@@ -60,7 +60,7 @@ class Case:
         self.gshift = torch.empty_like(self.shift)
         self.sizes = kernels.sizes(shape, (stride, stride), (0, 0), layout)
         self.element = self.x.element_size()
-        room = self.library.sspq_workspace(self.sizes, self.element)
+        room = self.compiled.sspq_workspace(self.sizes, self.element)
         self.workspace = torch.empty(room, dtype=torch.uint8, device="cuda")
         self.stride, self.form, self.layout = stride, form, layout
         moved = {"forward": (self.x, self.y), "backward": (self.x, self.gy, self.gx)}
@@ -73,14 +73,14 @@ class Case:
     def forward(self) -> None:
         stream = torch.cuda.current_stream().cuda_stream
         pointers = [t.data_ptr() for t in (self.x, self.shift, self.y)]
-        self.check(self.library.sspq_forward(self.sizes, self.element, *pointers, stream))
+        self.check(self.compiled.sspq_forward(self.sizes, self.element, *pointers, stream))
 
     def backward(self) -> None:
         stream = torch.cuda.current_stream().cuda_stream
         inputs = [t.data_ptr() for t in (self.x, self.shift, self.gy)]
         outputs = [t.data_ptr() for t in (self.gx, self.gshift, self.workspace)]
         self.check(
-            self.library.sspq_backward(self.sizes, self.element, *inputs, 0, *outputs, stream)
+            self.compiled.sspq_backward(self.sizes, self.element, *inputs, 0, *outputs, stream)
         )
 
     def copy(self) -> None:

@@ -92,8 +92,8 @@ class Emulation:
 
     name = "emulation"
 
-    def __init__(self, library):
-        self.library = library
+    def __init__(self, compiled):
+        self.compiled = compiled
         self.at_end = True
 
     def empty(self, size, offset):
@@ -141,7 +141,7 @@ class Cuda:
             self._numpy = lambda array: array.get()
             self._pointer = lambda array: array.data.ptr
             self.stream = lambda: cupy.cuda.get_current_stream().ptr
-        self.library = compile_cuda(folder, self.capability)
+        self.compiled = compile_cuda(folder, self.capability)
 
     class _Array:
         pass
@@ -184,7 +184,7 @@ class Kernels:
 
     def limit(self, shape, stride=(1, 1), pad=(0, 0), data_format="NCHW"):
         """What the kernels cannot index, or None."""
-        text = self.device.library.sspq_limit(self.sizes(shape, stride, pad, data_format))
+        text = self.device.compiled.sspq_limit(self.sizes(shape, stride, pad, data_format))
         return text and text.decode()
 
     def __call__(
@@ -201,10 +201,10 @@ class Kernels:
         enough_blocks=4096,
     ):
         """y, gx, gs. ``offsets``: how many elements x, gy, y and gx lie off their alignment."""
-        device, library, dtype = self.device, self.device.library, x.dtype
+        device, compiled, dtype = self.device, self.device.compiled, x.dtype
         there, back = self.AXES[data_format], self.BACK[data_format]
         sizes = self.sizes(x.shape, stride, pad, data_format)
-        library.sspq_enough_blocks(enough_blocks)
+        compiled.sspq_enough_blocks(enough_blocks)
         skip = [o * dtype.itemsize for o in offsets]
         x_there, gy_there = [np.ascontiguousarray(a.transpose(there)) for a in (x, gy)]
         placed = (x_there, skip[0]), (shift, 0), (gy_there, skip[1])
@@ -212,11 +212,13 @@ class Kernels:
         on_x, on_shift, on_gy = [a.address for a in inputs]
         y, gx = device.empty(gy.nbytes, skip[2]), device.empty(x.nbytes, skip[3])
         gs = device.empty(shift.nbytes, 0)
-        workspace = device.empty(library.sspq_workspace(sizes, dtype.itemsize), 0)
+        workspace = device.empty(compiled.sspq_workspace(sizes, dtype.itemsize), 0)
         outputs = (y, gx, gs)
         errors = [
-            library.sspq_forward(sizes, dtype.itemsize, on_x, on_shift, y.address, device.stream()),
-            library.sspq_backward(
+            compiled.sspq_forward(
+                sizes, dtype.itemsize, on_x, on_shift, y.address, device.stream()
+            ),
+            compiled.sspq_backward(
                 sizes,
                 dtype.itemsize,
                 on_x,

@@ -303,12 +303,12 @@ def test_the_order_of_blocks_and_threads_changes_no_bit(
     seen = set()
     try:
         for seed in range(6):
-            emulated.device.library.sspq_shuffle(seed)
+            emulated.device.compiled.sspq_shuffle(seed)
             got = emulated(*inputs, stride=stride, pad=pad, data_format=data_format,
                            enough_blocks=2)  # fmt: skip
             seen.add(b"".join(a.tobytes() for a in got))
     finally:
-        emulated.device.library.sspq_shuffle(0)
+        emulated.device.compiled.sspq_shuffle(0)
     assert len(seen) == 1
 
 
