@@ -1,5 +1,6 @@
 """The versions of the CPU kernels: same bits, chosen by SSPQ_CPU, safe on machines without AVX."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -17,11 +18,23 @@ VERSIONS = ("baseline", "avx2", "avx512")
 DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shift2d_driver.cc")
 
 
-# -O1: the sanitizers' own advice, and a fraction of the time.
+@pytest.fixture(scope="module")
+def build_driver(tmp_path_factory):
+    """A function from a sanitizer's name to the driver compiled with it, once each."""
+
+    @functools.lru_cache(maxsize=None)
+    def build(sanitizer):
+        # -O1: the sanitizers' own advice, and a fraction of the time.
+        flags = setup.COMPILE_FLAGS + ["-O1", "-g1", "-fsanitize=" + sanitizer]
+        folder = str(tmp_path_factory.mktemp(sanitizer))
+        return build_program(DRIVER, folder, flags, setup.instruction_set)
+
+    return build
+
+
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
-def test_sanitizers_find_nothing_and_all_versions_agree(tmp_path, sanitizer):
-    flags = setup.COMPILE_FLAGS + ["-O1", "-g1", "-fsanitize=" + sanitizer]
-    program = build_program(DRIVER, str(tmp_path), flags, setup.instruction_set)
+def test_sanitizers_find_nothing_and_all_versions_agree(build_driver, sanitizer):
+    program = build_driver(sanitizer)
     done = subprocess.run(
         [program, "30"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -29,17 +42,19 @@ def test_sanitizers_find_nothing_and_all_versions_agree(tmp_path, sanitizer):
     assert "30 cases, 0 bad, versions: " + " ".join(oplib.cpu_versions()) in done.stdout
 
 
-def test_code_for_one_instruction_set_shares_no_function_with_the_rest(tmp_path):
-    # The linker keeps one copy of an inline function; it must not be one compiled for AVX-512.
-    build_program(DRIVER, str(tmp_path), setup.COMPILE_FLAGS, setup.instruction_set)
+def test_code_for_one_instruction_set_shares_no_function_with_the_rest(build_driver):
+    # The linker keeps one copy of an inline function; it must not be one compiled for AVX-512. At
+    # -O1 more functions are left that are not inlined than in the library.
+    folder = os.path.dirname(build_driver("address"))
     for version in VERSIONS:
-        target = str(tmp_path / ("cpu_%s.cc.o" % version))
+        target = os.path.join(folder, "cpu_%s.cc.o" % version)
         listing = subprocess.run(
             ["nm", "-C", "--defined-only", target], stdout=subprocess.PIPE, check=True
         ).stdout.decode()
         names = [line.split(None, 2)[1:] for line in listing.splitlines()]
-        shared = [name for kind, name in names if kind not in "trdb" and version + "::" not in name]
-        assert shared == []
+        functions = [name for kind, name in names if kind in "TWi"]
+        assert functions
+        assert [name for name in functions if version + "::" not in name] == []
 
 
 def both_gradients(x, shift, data_format):
