@@ -23,10 +23,10 @@ struct ChannelTaps {
   std::vector<int64_t> lost;  // channels whose shift is not finite
 
   // `shift` is [2, channels]: along W, then along H.
-  ChannelTaps(const Geometry& g, const T* shift) {
+  ChannelTaps(const Geometry& g, const T* shift) : y(g.channels), x(g.channels) {
     for (int64_t c = 0; c < g.channels; ++c) {
-      x.push_back(MakeTap(shift[c], g.w));
-      y.push_back(MakeTap(shift[g.channels + c], g.h));
+      x[c] = MakeTap(shift[c], g.w);
+      y[c] = MakeTap(shift[g.channels + c], g.h);
       if (IsLost(c)) lost.push_back(c);
     }
   }
