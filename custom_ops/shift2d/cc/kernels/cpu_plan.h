@@ -105,20 +105,28 @@ struct PlanePlan {
 template <typename T>
 class ReadPlan {
  public:
-  explicit ReadPlan(int64_t channels) : channels_(channels), masks_(channels, 0) {}
+  ReadPlan(int64_t channels, int64_t distances)
+      : channels_(channels),
+        masks_((1 + 4 * distances) * channels, 0),
+        rows_(distances * channels),
+        columns_(distances * channels),
+        used_(distances * channels) {
+    distances_.reserve(distances);
+  }
 
   // Appends a distance (row(c), column(c)) for every channel c; where used(c) is false, c reads
   // nothing.
   template <typename Used, typename Row, typename Column>
   void Add(const Used& used, const Row& row, const Column& column) {
     const int64_t none = std::numeric_limits<int64_t>::max();
+    const int64_t at = static_cast<int64_t>(distances_.size()) * channels_;
     int64_t top = none, left = none, bottom = -none, right = -none;
     for (int64_t c = 0; c < channels_; ++c) {
       const bool reads = used(c);
       const int64_t r = reads ? row(c) : 0, d = reads ? column(c) : 0;
-      rows_.push_back(r);
-      columns_.push_back(d);
-      used_.push_back(reads ? -1 : 0);
+      rows_[at + c] = static_cast<Lane>(r);
+      columns_[at + c] = static_cast<Lane>(d);
+      used_[at + c] = reads ? -1 : 0;
       if (!reads) continue;
       top = std::min(top, r);
       bottom = std::max(bottom, r);
@@ -128,8 +136,8 @@ class ReadPlan {
     if (top == none) top = left = bottom = right = 0;
     const bool window = bottom - top <= 1 && right - left <= 1;
     windows_ = windows_ && window;
-    distances_.push_back({top, left, right, window ? static_cast<int64_t>(masks_.size()) : -1});
-    if (window) AddMasks(distances_.back());
+    distances_.push_back({top, left, right, window ? channels_ + 4 * at : -1});
+    if (window) SetMasks(distances_.back(), at);
   }
 
   void Fill(PixelReads<T>* m) const {
@@ -145,12 +153,10 @@ class ReadPlan {
  private:
   typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type Lane;
 
-  void AddMasks(const PixelDistances& d) {
-    masks_.resize(d.mask + 4 * channels_, 0);
-    const size_t last = used_.size() - channels_;
+  void SetMasks(const PixelDistances& d, int64_t at) {
     for (int64_t c = 0; c < channels_; ++c) {
-      const int64_t which = 2 * (rows_[last + c] - d.row) + (columns_[last + c] - d.column);
-      if (used_[last + c]) masks_[d.mask + which * channels_ + c] = -1;
+      const int64_t which = 2 * (rows_[at + c] - d.row) + (columns_[at + c] - d.column);
+      if (used_[at + c]) masks_[d.mask + which * channels_ + c] = -1;
     }
   }
 
@@ -164,7 +170,8 @@ class ReadPlan {
 template <typename T>
 class PixelPlan {
  public:
-  PixelPlan(const Geometry& g, const ChannelTaps<T>& taps, bool adjoint) : reads_(g.channels) {
+  PixelPlan(const Geometry& g, const ChannelTaps<T>& taps, bool adjoint)
+      : reads_(g.channels, 1), y_(taps.y, taps, adjoint), x_(taps.x, taps, adjoint) {
     map_.in_h = adjoint ? g.h.out : g.h.in;
     map_.in_w = adjoint ? g.w.out : g.w.in;
     map_.out_h = adjoint ? g.h.in : g.h.out;
@@ -172,11 +179,7 @@ class PixelPlan {
     map_.stride_h = adjoint ? 1 : g.h.stride;
     map_.stride_w = adjoint ? 1 : g.w.stride;
     map_.integer = false;
-    for (int64_t c = 0; c < g.channels; ++c) {
-      map_.integer = map_.integer || taps.IsInteger(c);
-      Append(taps.y[c], adjoint, taps.IsLost(c), &lo_y_, &hi_y_, &scale_y_);
-      Append(taps.x[c], adjoint, taps.IsLost(c), &lo_x_, &hi_x_, &scale_x_);
-    }
+    for (int64_t c = 0; c < g.channels; ++c) map_.integer = map_.integer || taps.IsInteger(c);
     auto distance = [&](const Axis& a, const Tap<T>& t) {
       return adjoint ? a.pad - t.offset - 1 : t.offset - a.pad;
     };
@@ -184,30 +187,37 @@ class PixelPlan {
                [&](int64_t c) { return distance(g.h, taps.y[c]); },
                [&](int64_t c) { return distance(g.w, taps.x[c]); });
     reads_.Fill(&map_);
-    map_.lo_y = lo_y_.data();
-    map_.hi_y = hi_y_.data();
-    map_.lo_x = lo_x_.data();
-    map_.hi_x = hi_x_.data();
-    map_.scale_y = scale_y_.data();
-    map_.scale_x = scale_x_.data();
+    map_.lo_y = y_.lo.data();
+    map_.hi_y = y_.hi.data();
+    map_.lo_x = x_.lo.data();
+    map_.hi_x = x_.hi.data();
+    map_.scale_y = y_.scale.data();
+    map_.scale_x = x_.scale.data();
   }
   PixelPlan(const PixelPlan&) = delete;  // the map points into the plan
 
   const PixelMap<T>& map() const { return map_; }
 
  private:
-  // A weight of NaN makes the whole channel NaN.
-  static void Append(const Tap<T>& t, bool adjoint, bool lost, AlignedVector<T>* lo,
-                     AlignedVector<T>* hi, AlignedVector<T>* scale) {
-    const T nan = std::numeric_limits<T>::quiet_NaN();
-    lo->push_back(lost ? nan : adjoint ? t.hi : t.lo);
-    hi->push_back(lost ? nan : adjoint ? t.lo : t.hi);
-    scale->push_back(t.integer ? T(0.5) : T(1));
-  }
+  // One axis, by channel. A weight of NaN makes the whole channel NaN.
+  struct AxisWeights {
+    AxisWeights(const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all, bool adjoint)
+        : lo(axis_taps.size()), hi(axis_taps.size()), scale(axis_taps.size()) {
+      for (size_t c = 0; c < axis_taps.size(); ++c) {
+        const Tap<T>& t = axis_taps[c];
+        lo[c] = adjoint ? t.hi : t.lo;
+        hi[c] = adjoint ? t.lo : t.hi;
+        scale[c] = t.integer ? T(0.5) : T(1);
+      }
+      for (int64_t c : all.lost) lo[c] = hi[c] = std::numeric_limits<T>::quiet_NaN();
+    }
+
+    AlignedVector<T> lo, hi, scale;
+  };
 
   ReadPlan<T> reads_;
+  AxisWeights y_, x_;
   PixelMap<T> map_;
-  AlignedVector<T> lo_y_, hi_y_, lo_x_, hi_x_, scale_y_, scale_x_;
 };
 
 // The adjoint of NHWC images where some stride is 2 or more.
@@ -215,7 +225,9 @@ template <typename T>
 class ExpandPlan {
  public:
   ExpandPlan(const Geometry& g, const ChannelTaps<T>& taps)
-      : reads_(g.channels), y_(g.h, taps.y, taps), x_(g.w, taps.x, taps) {
+      : y_(g.h, taps.y, taps),
+        x_(g.w, taps.x, taps),
+        reads_(g.channels, y_.phases * y_.taps * x_.phases * x_.taps) {
     map_.in_h = g.h.out;
     map_.in_w = g.w.out;
     map_.out_h = g.h.in;
@@ -244,17 +256,22 @@ class ExpandPlan {
   // [phases, taps, channels], by ReadersOf.
   struct AxisReaders {
     AxisReaders(const Axis& a, const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all)
-        : phases(a.stride == 1 ? 1 : std::min(a.stride, a.in)), taps(a.stride == 1 ? 2 : 1) {
+        : phases(a.stride == 1 ? 1 : std::min(a.stride, a.in)),
+          taps(a.stride == 1 ? 2 : 1),
+          reads(phases * taps * axis_taps.size()),
+          distance(reads.size()),
+          weight(reads.size()) {
+      size_t at = 0;
       for (int64_t p = 0; p < phases; ++p) {
         for (int tap = 0; tap < taps; ++tap) {
-          for (size_t c = 0; c < axis_taps.size(); ++c) {
+          for (size_t c = 0; c < axis_taps.size(); ++c, ++at) {
             const Reads<T> r = ReadersOf(a, axis_taps[c], p);
             const bool lost = all.IsLost(c);
-            reads.push_back(!lost && tap < r.count);
-            distance.push_back(r.first + tap);
-            weight.push_back(lost            ? std::numeric_limits<T>::quiet_NaN()
-                             : tap < r.count ? r.weight[tap]
-                                             : T(0));
+            reads[at] = !lost && tap < r.count;
+            distance[at] = r.first + tap;
+            weight[at] = lost            ? std::numeric_limits<T>::quiet_NaN()
+                         : tap < r.count ? r.weight[tap]
+                                         : T(0);
           }
         }
       }
@@ -267,8 +284,8 @@ class ExpandPlan {
     AlignedVector<T> weight;
   };
 
+  const AxisReaders y_, x_;
   ReadPlan<T> reads_;
-  AxisReaders y_, x_;
   ExpandMap<T> map_;
 };
 
