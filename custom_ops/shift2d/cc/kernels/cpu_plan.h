@@ -136,7 +136,7 @@ class ReadPlan {
     if (top == none) top = left = bottom = right = 0;
     const bool window = bottom - top <= 1 && right - left <= 1;
     windows_ = windows_ && window;
-    distances_.push_back({top, left, right, window ? channels_ + 4 * at : -1});
+    distances_.push_back({top, left, bottom, right, window ? channels_ + 4 * at : -1});
     if (window) SetMasks(distances_.back(), at);
   }
 
@@ -150,8 +150,29 @@ class ReadPlan {
     m->used = used_.data();
   }
 
+  // Of the first distance.
+  std::vector<PixelChoices> Choices() const {
+    std::vector<PixelChoices> choices((channels_ + kChoiceGroup - 1) / kChoiceGroup);
+    for (int64_t c = 0; c < channels_; ++c) {
+      if (!used_[c]) continue;
+      PixelChoices& group = choices[c / kChoiceGroup];
+      AddChoice(rows_[c], group.row, &group.rows);
+      AddChoice(columns_[c], group.column, &group.columns);
+    }
+    return choices;
+  }
+
  private:
   typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type Lane;
+
+  static void AddChoice(Lane value, int32_t* values, int32_t* count) {
+    if (*count < 0 || std::find(values, values + *count, value) != values + *count) return;
+    if (*count == kMostChoices) {
+      *count = -1;
+    } else {
+      values[(*count)++] = static_cast<int32_t>(value);
+    }
+  }
 
   void SetMasks(const PixelDistances& d, int64_t at) {
     for (int64_t c = 0; c < channels_; ++c) {
@@ -183,10 +204,23 @@ class PixelPlan {
     auto distance = [&](const Axis& a, const Tap<T>& t) {
       return adjoint ? a.pad - t.offset - 1 : t.offset - a.pad;
     };
-    reads_.Add([&](int64_t c) { return !taps.IsLost(c); },
-               [&](int64_t c) { return distance(g.h, taps.y[c]); },
-               [&](int64_t c) { return distance(g.w, taps.x[c]); });
+    auto row = [&](int64_t c) { return distance(g.h, taps.y[c]); };
+    auto column = [&](int64_t c) { return distance(g.w, taps.x[c]); };
+    // Whether any of three taps ever lies between 0 and `in`.
+    auto reached = [](int64_t from, int64_t out, int64_t stride, int64_t in) {
+      return from <= in && from + (out - 1) * stride + 1 >= 0;
+    };
+    reads_.Add(
+        [&](int64_t c) {
+          return !taps.IsLost(c) && reached(row(c), map_.out_h, map_.stride_h, map_.in_h) &&
+                 reached(column(c), map_.out_w, map_.stride_w, map_.in_w);
+        },
+        row, column);
     reads_.Fill(&map_);
+    // On short rows gathers are as fast; long ones would not stay in the cache.
+    const bool pick = !map_.windows && map_.stride_w == 1 && map_.out_w >= 8 && map_.out_w <= 1024;
+    if (pick) choices_ = reads_.Choices();
+    map_.choices = pick ? choices_.data() : nullptr;
     map_.lo_y = y_.lo.data();
     map_.hi_y = y_.hi.data();
     map_.lo_x = x_.lo.data();
@@ -197,6 +231,10 @@ class PixelPlan {
   PixelPlan(const PixelPlan&) = delete;  // the map points into the plan
 
   const PixelMap<T>& map() const { return map_; }
+  // Values for the kernels to work in that hold `rows` rows.
+  int64_t BufferSize(int64_t rows) const {
+    return rows * map_.out_w * map_.channels + (map_.choices ? PickRoom(map_.in_w, map_.out_w) : 0);
+  }
 
  private:
   // One axis, by channel. A weight of NaN makes the whole channel NaN.
@@ -216,6 +254,7 @@ class PixelPlan {
   };
 
   ReadPlan<T> reads_;
+  std::vector<PixelChoices> choices_;
   AxisWeights y_, x_;
   PixelMap<T> map_;
 };

@@ -89,9 +89,9 @@ static inline double FoldSums(const double* sums) {
 // further apart than to the next pixel, as is so when no shift is larger than one, four masks tell
 // which channels read which pixel of a window of two by two; else every channel reads for itself.
 struct PixelDistances {
-  int64_t row, column;  // the least of all channels: the first pixel of the window
-  int64_t last_column;  // the greatest
-  int64_t mask;         // where [4, channels] masks begin, or -1
+  int64_t row, column;            // the least of all channels: the first pixel of the window
+  int64_t last_row, last_column;  // the greatest
+  int64_t mask;                   // where [4, channels] masks begin, or -1
 };
 
 // All distances of one map. Masks and distances are int32 for float, int64 for double.
@@ -105,10 +105,25 @@ struct PixelReads {
   const void* used;            // a mask each: not all channels read everywhere
 };
 
+// The different distances along H and along W within a group of channels, so that a block picks its
+// channels from few rows, and then from few columns.
+constexpr int kChoiceGroup = 16, kMostChoices = 7;
+
+struct PixelChoices {
+  int32_t rows, columns;  // how many there are; -1 where there are too many
+  int32_t row[kMostChoices], column[kMostChoices];
+};
+
+// Values that picking works in.
+static inline int64_t PickRoom(int64_t in_w, int64_t out_w) {
+  return kChoiceGroup * (in_w + 3 * out_w + 4);
+}
+
 // Sampling. There is one distance a channel, as of all else.
 template <typename T>
 struct PixelMap : PixelReads<T> {
-  bool integer;  // some channel's shift is an exact integer along some axis
+  const PixelChoices* choices;  // by group of channels; null where nothing is to be picked
+  bool integer;                 // some channel's shift is an exact integer along some axis
   int64_t out_h, out_w, stride_h, stride_w;
   const T *lo_y, *hi_y, *lo_x, *hi_x;
   const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
@@ -139,12 +154,14 @@ struct CpuKernels {
   void (*map_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count);
   void (*shift_gradient_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                               int64_t count, double* sum_x, double* sum_y);
-  // Output rows [begin, end) of one image. `above` holds out_w * channels values; `start` is
+  // Output rows [begin, end) of one image. `above` holds out_w * channels values, and PickRoom more
+  // if there are `choices`; `start` is
   // false if the rows before `begin` were sampled by the call before, with the same `above`.
   void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
                       T* above, T* out);
   void (*expand_rows)(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out);
-  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times as many.
+  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times out_w * channels
+  // values, and PickRoom more as above.
   void (*shift_gradient_rows)(const PixelMap<T>& m, const T* x, const T* gy, bool start,
                               int64_t begin, int64_t end, T* above, double* sum_x, double* sum_y);
 };

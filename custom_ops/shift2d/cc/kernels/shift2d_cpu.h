@@ -97,7 +97,7 @@ class Shift2DCpu {
       ForwardPlanes(x, begin, end, y);
       return;
     }
-    AlignedVector<T> above(g_.w.out * g_.channels);
+    AlignedVector<T> above(pixels_ ? pixels_->BufferSize(1) : 0);
     ForEachBand(begin, end, g_.h.out, g_.w.out, [&](int64_t n, bool start, int64_t a, int64_t b) {
       ForwardRows(x, n, start, a, b, above.data(), y);
     });
@@ -115,7 +115,7 @@ class Shift2DCpu {
       InputGradientPlanes(gy, &from, begin, end, gx);
       return;
     }
-    AlignedVector<T> above(g_.w.in * g_.channels);
+    AlignedVector<T> above(pixel_gradients_ ? pixel_gradients_->BufferSize(1) : 0);
     ForEachBand(begin, end, g_.h.in, g_.w.in, [&](int64_t n, bool start, int64_t a, int64_t b) {
       InputGradientRows(gy, n, start, a, b, above.data(), gx);
     });
@@ -322,8 +322,8 @@ class Shift2DCpu {
     const int64_t out_end = g_.h.out * (slice + 1) / slices_;
     const int64_t band = BandRows(g_.w.in);
     const int64_t bands = std::max<int64_t>(1, (in_end - in_begin + band - 1) / band);
-    AlignedVector<T> above_x(g_.w.in * g_.channels);
-    AlignedVector<T> above_shift(3 * g_.w.out * g_.channels);
+    AlignedVector<T> above_x(pixel_gradients_ ? pixel_gradients_->BufferSize(1) : 0);
+    AlignedVector<T> above_shift(pixels_ ? pixels_->BufferSize(3) : 0);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t k = 0; k < bands; ++k) {
         auto cut = [&](int64_t from, int64_t to, int64_t at) {

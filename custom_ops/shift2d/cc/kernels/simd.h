@@ -129,6 +129,23 @@ SSPQ_INLINE To Resize(From v) {
   return to;
 }
 
+// v, with the lanes where the mask is set taken from `with`.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
+#if defined(__AVX512F__)
+  typedef Vec<T, L> V;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return Resize<V>(_mm512_mask_mov_ps(Resize<__m512>(v), _mm512_movepi32_mask(Resize<__m512i>(m)),
+                                        Resize<__m512>(with)));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return Resize<V>(_mm512_mask_mov_pd(
+        Resize<__m512d>(v), _mm512_movepi64_mask(Resize<__m512i>(m)), Resize<__m512d>(with)));
+  }
+#endif
+  return Either<T, L>(m, with, v);
+}
+
 // The lanes whose bit is set, the lowest bit for lane 0, zero elsewhere.
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> KeepBits(Vec<T, L> v, uint32_t bits) {
