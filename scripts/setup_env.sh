@@ -20,11 +20,18 @@ sys.exit(sys.version_info[:2] != (3, 7) or sys.prefix == sys.argv[1])' "$SSPQ_RO
     >/dev/null 2>&1
 }
 
-# Whether "$1" is a CPython with a TensorFlow 1.15 that a virtual environment on top of it sees.
+# Whether "$1" is a CPython with a TensorFlow 1.15 that a virtual environment on top of it sees. The
+# last line that it prints says why not.
 has_tensorflow() {
-  "$1" -c 'import sys, venv, pip, ssl, tensorflow as tf
-sys.exit(not tf.__version__.startswith("1.15.") or sys.prefix != sys.base_prefix
-         or not (3, 7) <= sys.version_info[:2] <= (3, 8))' >/dev/null 2>&1
+  "$1" -W ignore -c 'import sys
+if not (3, 7) <= sys.version_info[:2] <= (3, 8):
+    sys.exit("it is Python %d.%d" % sys.version_info[:2])
+if sys.prefix != sys.base_prefix:
+    sys.exit("it is a virtual environment")
+import pip, ssl, venv
+import tensorflow
+if not tensorflow.__version__.startswith("1.15."):
+    sys.exit("it has TensorFlow " + tensorflow.__version__)' 2>&1
 }
 
 # Prints every place where a Python 3.7 may be, one a line, the user's own choice first.
@@ -72,16 +79,17 @@ An interpreter elsewhere: SSPQ_PYTHON=/path/to/python3.7
 }
 
 find_python_with_tensorflow() {
-  local candidate candidates=(python3 python)
+  local candidate reason reasons='' candidates=(python3 python)
   if [ -n "${SSPQ_PYTHON:-}" ]; then candidates=("$SSPQ_PYTHON"); fi
   for candidate in "${candidates[@]}"; do
-    if has_tensorflow "$candidate"; then
+    if reason=$(has_tensorflow "$candidate"); then
       type -P "$candidate"
       return 0
     fi
+    reasons+="  $candidate: ${reason##*$'\n'}"$'\n'
   done
-  say "SSPQ_TENSORFLOW=installed needs a Python 3.7 or 3.8 with TensorFlow 1.15, pip, venv and ssl that
-is no virtual environment itself; this is none: ${candidates[*]}. Another one: SSPQ_PYTHON=/path/to/python3"
+  say "SSPQ_TENSORFLOW=installed needs a Python 3.7 or 3.8 with TensorFlow 1.15, and with pip and venv.
+${reasons}An interpreter elsewhere: SSPQ_PYTHON=/path/to/python3"
   return 1
 }
 

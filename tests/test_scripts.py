@@ -103,9 +103,9 @@ def base_python():
 def on_top(checkout):
     """A PYTHONPATH with a module tensorflow, and with what the tests have: pip, numpy, ..."""
 
-    def path(version):
+    def path(source):
         (checkout / "fake").mkdir()
-        (checkout / "fake" / "tensorflow.py").write_text("__version__ = %r" % version)
+        (checkout / "fake" / "tensorflow.py").write_text(source)
         return "%s:%s" % (checkout / "fake", sysconfig.get_path("purelib"))
 
     return path
@@ -120,7 +120,9 @@ def test_an_installed_tensorflow_and_its_libraries_stay_as_they_are(checkout, ba
         grep include-system .venv/pyvenv.cfg
     """
     environment = {"SSPQ_TENSORFLOW": "installed", "SSPQ_PYTHON": base_python}
-    done = bash("-c", code, cwd=checkout, PYTHONPATH=on_top("1.15.5"), **environment)
+    done = bash(
+        "-c", code, cwd=checkout, PYTHONPATH=on_top("__version__ = '1.15.5'"), **environment
+    )
     pip, *held, system = done.stdout.splitlines()
     assert pip == "pip install -c constraints.txt -r base.txt -c %s/.venv/installed.txt" % checkout
     assert sorted(pin.split("==")[0] for pin in held) == ["h5py", "numpy", "protobuf"]
@@ -128,32 +130,48 @@ def test_an_installed_tensorflow_and_its_libraries_stay_as_they_are(checkout, ba
     assert system == "include-system-site-packages = true"
 
 
-def test_an_installed_tensorflow_of_another_version_is_refused(checkout, base_python, on_top):
+@pytest.mark.parametrize(
+    "source, reason",
+    [
+        ("__version__ = '2.4.1'", "it has TensorFlow 2.4.1"),
+        ("raise ImportError('no libcuda.so.1')", "ImportError: no libcuda.so.1"),
+    ],
+)
+def test_an_installed_tensorflow_that_does_not_do_is_refused_with_the_reason(
+    checkout, base_python, on_top, source, reason
+):
     environment = {"SSPQ_TENSORFLOW": "installed", "SSPQ_PYTHON": base_python}
-    done = bash("tests/run.sh", cwd=checkout, PYTHONPATH=on_top("2.4.1"), **environment)
+    done = bash("tests/run.sh", cwd=checkout, PYTHONPATH=on_top(source), **environment)
     assert done.returncode != 0 and not (checkout / ".venv").exists()
     assert "needs a Python 3.7 or 3.8 with TensorFlow 1.15" in done.stderr
-    assert "this is none: " + base_python in done.stderr
+    assert "%s: %s\n" % (base_python, reason) in done.stderr
 
 
 def test_a_tensorflow_in_a_virtual_environment_is_refused(checkout):
     # One made on top of it would see the packages of its base instead.
     environment = {"SSPQ_TENSORFLOW": "installed", "SSPQ_PYTHON": sys.executable}
     done = bash("tests/run.sh", cwd=checkout, **environment)
-    assert done.returncode != 0 and "is no virtual environment itself" in done.stderr
+    assert done.returncode != 0
+    assert sys.executable + ": it is a virtual environment" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
-def test_a_set_up_of_another_user_is_used_as_it_is(checkout, tools):
-    code = ". scripts/setup_env.sh; install_into() { mkdir .venv; }; setup_packages"
-    settings = {"PATH": "/usr/bin:/bin", "SSPQ_PYTHON": sys.executable}
-    assert bash("-c", code, cwd=checkout, **settings).returncode == 0
+def test_a_set_up_of_another_user_is_used_as_it_is(checkout):
+    code = """
+        . scripts/setup_env.sh
+        find_python() { echo python; }
+        install_into() { mkdir .venv; }
+        setup_packages
+    """
+    assert bash("-c", code, cwd=checkout).returncode == 0
     checkout.chmod(0o555)
-    assert bash("-c", code, cwd=checkout, **settings).returncode == 0
+    again = bash("-c", code, cwd=checkout)
     (checkout / "requirements" / "base.txt").write_text("something==1.0")
-    done = bash("-c", code, cwd=checkout, **settings)
+    changed = bash("-c", code, cwd=checkout)
     checkout.chmod(0o755)
-    assert done.returncode == 1 and "does not fit requirements/, and this user" in done.stderr
+    assert again.returncode == 0, again.stderr
+    assert changed.returncode == 1
+    assert "does not fit requirements/, and this user cannot write there" in changed.stderr
 
 
 def test_help_lists_every_option_and_sets_nothing_up(checkout, tools):
