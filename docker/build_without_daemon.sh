@@ -13,7 +13,8 @@
 # does NOT execute the stage `cuda` of Dockerfile (Ubuntu 18.04, NVIDIA's repositories, CUDA 10.0 and its g++),
 # does not see NVIDIA's container (its Python 3.8 and its TensorFlow), and starts no GPU.
 #
-# Takes about ten minutes and 8 GB in ${TMPDIR:-/var/tmp}, which it frees again.
+# Takes a quarter of an hour to half an hour on two cores, mostly for the tests, and up to 10 GB in
+# ${TMPDIR:-/var/tmp}, which it frees again.
 # SSPQ_PYTHON names the Python 3.7 where it is not found.
 set -euo pipefail
 
@@ -77,7 +78,7 @@ else
     tensorflow="tensorflow-gpu"
     cp -r "$cuda/." "$root/usr/local/cuda"
   fi
-  chroot "$root" python3.7 -m ensurepip >/dev/null
+  quietly chroot "$root" python3.7 -m ensurepip
   cp -r "$SSPQ_ROOT/requirements" "$root/tmp/"
   quietly chroot "$root" python3.7 -m pip install --no-cache-dir --no-compile \
     -c /tmp/requirements/constraints.txt -r "/tmp/requirements/$tensorflow.txt"
@@ -104,7 +105,7 @@ container=$(store from --pull-never sspq)
 in_container() {
   local user=$1
   shift
-  store run --isolation chroot --user "$user" "$container" -- "$@"
+  store run --isolation chroot --env TF_CPP_MIN_LOG_LEVEL=2 --user "$user" "$container" -- "$@"
 }
 
 say "== As the user of the image"
