@@ -6,6 +6,8 @@ import os
 import sys
 from typing import List, Optional
 
+from sspq import model_commands
+
 
 def _env(args: argparse.Namespace) -> None:
     from sspq.report.environment import environment, format_environment
@@ -41,6 +43,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     images = commands.add_parser("demo-images", help="write a small ILSVRC folder of real images")
     images.add_argument("folder", help="where to")
     images.set_defaults(run=_demo_images)
+    model_commands.add(commands)
     args = parser.parse_args(argv)
     try:
         args.run(args)

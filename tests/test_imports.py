@@ -17,6 +17,9 @@ ORDER = [
     {"graphs", "data"},
     {"resnet_model2", "resnet_model3", "resnet_model4"},
     {"training", "report"},
+    {"models"},
+    {"export"},
+    {"model_commands"},
     {"cli"},
     {"__main__", "__init__"},
 ]
