@@ -13,7 +13,7 @@
 # does NOT execute the stage `cuda` of Dockerfile (Ubuntu 18.04, NVIDIA's repositories, CUDA 10.0 and its g++),
 # does not see NVIDIA's container (its Python 3.8 and its TensorFlow), and starts no GPU.
 #
-# Takes a quarter of an hour to half an hour on two cores, mostly for the tests, and up to 10 GB in
+# Took 34 and 37 minutes on two busy cores, most of it for the tests, and up to 10 GB in
 # ${TMPDIR:-/var/tmp}, which it frees again.
 # SSPQ_PYTHON names the Python 3.7 where it is not found.
 set -euo pipefail
