@@ -21,7 +21,7 @@ import os
 import platform
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
@@ -31,11 +31,9 @@ sys.path.insert(0, ROOT)  # pip does not
 
 from custom_ops import nvcc  # noqa: E402
 
-CPU_SOURCES = "custom_ops/shift2d/cc/**/*.cc"
-CUDA_SOURCES = "custom_ops/shift2d/cc/**/*.cu"
-HEADERS = "custom_ops/shift2d/cc/**/*.h"
-SLQ_SOURCES = "custom_ops/slq/cc/*.cc"
-SLQ_HEADERS = "custom_ops/slq/cc/*.h"
+# Folders of custom_ops that make up each library.
+OPS = ("batch_norm", "shift2d")
+SLQ = ("slq",)
 
 # What comes out, in sspq/lib: the libraries, and beside each a record of what it is made of.
 OP_LIBRARY = ("libsspq.so", "build.json")
@@ -156,15 +154,17 @@ def host_compiler_flags() -> List[str]:
     return ["-ccbin", names[0]] if names else []
 
 
-def find(pattern: str) -> List[str]:
-    paths = glob.glob(os.path.join(ROOT, pattern), recursive=True)
+def find(folders: Sequence[str], ending: str) -> List[str]:
+    """Files of custom_ops by the ending of their names."""
+    patterns = [os.path.join(ROOT, "custom_ops", f, "cc", "**", "*" + ending) for f in folders]
+    paths = [path for pattern in patterns for path in glob.glob(pattern, recursive=True)]
     return sorted(os.path.relpath(path, ROOT) for path in paths)
 
 
 def sources(cuda: bool) -> List[str]:
-    """What is compiled; files that end in _gpu.cc belong to the CUDA kernels."""
-    cpu = [name for name in find(CPU_SOURCES) if cuda or not name.endswith("_gpu.cc")]
-    return cpu + (find(CUDA_SOURCES) if cuda else [])
+    """What the op library is compiled from; names in _gpu.cc belong to the CUDA kernels."""
+    cpu = [name for name in find(OPS, ".cc") if cuda or not name.endswith("_gpu.cc")]
+    return cpu + (find(OPS, ".cu") if cuda else [])
 
 
 def choose_cuda(tensorflow: Dict[str, Any]) -> Optional[nvcc.Toolkit]:
@@ -205,8 +205,8 @@ class BuildOps(build_ext):
         self.build_op()
 
     def build_slq(self) -> None:
-        names, flags = find(SLQ_SOURCES), COMPILE_FLAGS + ["-I" + ROOT]
-        info = {"compiler": compiler(), "sources": digest(names + find(SLQ_HEADERS), flags)}
+        names, flags = find(SLQ, ".cc"), COMPILE_FLAGS + ["-I" + ROOT]
+        info = {"compiler": compiler(), "sources": digest(names + find(SLQ, ".h"), flags)}
         self.update(
             SLQ_LIBRARY,
             info,
@@ -231,7 +231,7 @@ class BuildOps(build_ext):
         names = sources(bool(cuda))
         all_flags = flags + nvcc_command + link_flags
         all_flags += [f for name in names for f in instruction_set(name)]
-        info["sources"] = digest(names + find(HEADERS), all_flags)
+        info["sources"] = digest(names + find(OPS, ".h"), all_flags)
         self.update(
             OP_LIBRARY,
             info,
@@ -291,7 +291,7 @@ class BuildOps(build_ext):
         return [os.path.join(self.build_lib, "sspq", "lib", name) for name in names]
 
     def get_source_files(self) -> List[str]:
-        return sources(cuda=True) + find(HEADERS) + find(SLQ_SOURCES) + find(SLQ_HEADERS)
+        return sources(cuda=True) + find(OPS, ".h") + find(SLQ, ".cc") + find(SLQ, ".h")
 
 
 def main() -> None:

@@ -6,16 +6,32 @@
 #
 # Environment:
 #   SSPQ_PYTHON      the Python 3.7 to use, instead of looking for one
-#   SSPQ_TENSORFLOW  tensorflow or tensorflow-gpu; by default the latter where nvidia-smi lists a GPU
+#   SSPQ_TENSORFLOW  tensorflow or tensorflow-gpu; by default the latter where nvidia-smi lists a GPU.
+#                    Or installed: a Python 3.7 or 3.8 that has a TensorFlow 1.15, such as NVIDIA's
 
 SSPQ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Whether "$1" is a CPython 3.7 that can make a virtual environment.
+# Whether "$1" is a CPython 3.7 that can make a virtual environment, and not the one in .venv.
 is_python37() {
-  "$1" -c 'import sys, venv, ensurepip, ssl; sys.exit(sys.version_info[:2] != (3, 7))' \
+  "$1" -c 'import sys, venv, ensurepip, ssl
+sys.exit(sys.version_info[:2] != (3, 7) or sys.prefix == sys.argv[1])' "$SSPQ_ROOT/.venv" \
     >/dev/null 2>&1
+}
+
+# Whether "$1" is a CPython with a TensorFlow 1.15 that a virtual environment on top of it sees. The
+# last line that it prints says why not.
+has_tensorflow() {
+  "$1" -W ignore -c 'import sys
+if not (3, 7) <= sys.version_info[:2] <= (3, 8):
+    sys.exit("it is Python %d.%d" % sys.version_info[:2])
+if sys.prefix != sys.base_prefix:
+    sys.exit("it is a virtual environment")
+import pip, ssl, venv
+import tensorflow
+if not tensorflow.__version__.startswith("1.15."):
+    sys.exit("it has TensorFlow " + tensorflow.__version__)' 2>&1
 }
 
 # Prints every place where a Python 3.7 may be, one a line, the user's own choice first.
@@ -62,6 +78,26 @@ An interpreter elsewhere: SSPQ_PYTHON=/path/to/python3.7
   return 1
 }
 
+find_python_with_tensorflow() {
+  local candidate reason reasons='' candidates=(python3 python)
+  if [ -n "${SSPQ_PYTHON:-}" ]; then candidates=("$SSPQ_PYTHON"); fi
+  for candidate in "${candidates[@]}"; do
+    if reason=$(has_tensorflow "$candidate"); then
+      type -P "$candidate"
+      return 0
+    fi
+    reasons+="  $candidate: ${reason##*$'\n'}"$'\n'
+  done
+  say "SSPQ_TENSORFLOW=installed needs a Python 3.7 or 3.8 with TensorFlow 1.15, and with pip and venv.
+${reasons}An interpreter elsewhere: SSPQ_PYTHON=/path/to/python3"
+  return 1
+}
+
+# The interpreter to make .venv with, for "$1" of tensorflow_package.
+find_python() {
+  if [ "$1" = installed ]; then find_python_with_tensorflow; else find_python37; fi
+}
+
 tensorflow_package() {
   if [ -n "${SSPQ_TENSORFLOW:-}" ]; then
     printf '%s\n' "$SSPQ_TENSORFLOW"
@@ -101,27 +137,40 @@ pip_install() {
   quietly "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile "$@"
 }
 
+# Makes the environment "$1" with the interpreter "$2", for "$3" of tensorflow_package.
 install_into() {
-  local venv=$1 python=$2
-  shift 2
+  local venv=$1 python=$2 tensorflow=$3 options=(-c constraints.txt -r base.txt)
   rm -rf "$venv"
   say "Making $venv with $python"
-  "$python" -m venv "$venv" || return
+  if [ "$tensorflow" = installed ]; then
+    # With that Python's own pip: Ubuntu's Python has no ensurepip to put one into the environment.
+    "$python" -m venv --system-site-packages --without-pip "$venv" || return
+    installed_libraries "$venv" >"$venv/installed.txt" || return
+    options+=(-c "$venv/installed.txt")
+  else
+    "$python" -m venv "$venv" || return
+    options+=(-r "$tensorflow.txt")
+  fi
   say "Installing the pinned packages (about 200 MB, a minute or two) ..."
   # Before version 20 pip does not know the current kinds of wheels; 24.0 is the last for Python 3.7.
   if ! "$venv/bin/python" -c 'import pip, sys; sys.exit(int(pip.__version__.split(".")[0]) < 20)'; then
     pip_install "$venv" pip==24.0 setuptools==68.0.0 wheel==0.42.0 || return
   fi
-  # shellcheck disable=SC2046  # one -r per file, and the files have no spaces in their names
-  (cd "$SSPQ_ROOT/requirements" && pip_install "$venv" $(printf -- '-r %s ' "${@##*/}")) || return
+  (cd "$SSPQ_ROOT/requirements" && pip_install "$venv" "${options[@]}")
 }
 
-# Compiles Horovod with Gloo for the TensorFlow in "$1", unless there is a wheel from before, and
-# installs it. The wheel is told by everything that it depends on: one built for another TensorFlow
-# fails only when it is imported.
+# Compiles Horovod with Gloo for the TensorFlow in the environment "$1", unless there is a wheel from
+# before, and installs it. The wheel's folder is named by all that it depends on: one built for
+# another TensorFlow fails only when it is imported.
 install_horovod() {
-  local venv=$1 base=$2 requirements=$SSPQ_ROOT/requirements wheels key
-  key=$({ cat "$base" "$requirements"/horovod*.txt; env | grep ^HOROVOD_ | sort; uname -m; } | cksum)
+  local venv=$1 requirements=$SSPQ_ROOT/requirements wheels key
+  key=$({
+    "$venv/bin/python" -m pip --disable-pip-version-check list --format=freeze 2>/dev/null |
+      grep -iE '^(tensorflow|tensorflow-gpu)=='
+    cat "$requirements"/horovod*.txt
+    env | grep ^HOROVOD_ | sort
+    uname -m
+  } | cksum)
   wheels=${XDG_CACHE_HOME:-$HOME/.cache}/sspq/wheels/${key%% *}
   if ! compgen -G "$wheels/horovod-*.whl" >/dev/null; then
     say "Compiling Horovod (about six minutes on two cores) ..."
@@ -136,7 +185,8 @@ install_horovod() {
     ) || return
     mv "$wheels/part"/horovod-*.whl "$wheels"
   fi
-  pip_install "$venv" -r "$requirements/horovod.txt" --find-links "$wheels" || return
+  pip_install "$venv" -c "$requirements/constraints.txt" -r "$requirements/horovod.txt" \
+    --find-links "$wheels" || return
 }
 
 # Whether the extra "$1" in the virtual environment "$2" was made from the files that follow.
@@ -146,27 +196,47 @@ has_extra() {
   [ "$(cat "$venv/sspq-$extra" 2>/dev/null)" = "$(environment_stamp "$@")" ]
 }
 
-# setup_env [dev] [horovod]: "dev" adds what the tests need, "horovod" Horovod.
-setup_env() {
-  local venv=$SSPQ_ROOT/.venv requirements=$SSPQ_ROOT/requirements tensorflow python
+# Prints, as pins, the libraries that the installed TensorFlow works with: they must stay as they are.
+installed_libraries() {
+  local names
+  names=$(sed -n 's/^\([a-z0-9]*\)==.*/\1/p' "$SSPQ_ROOT/requirements/tensorflow-libraries.txt")
+  "$1/bin/python" -m pip --disable-pip-version-check list --format=freeze 2>/dev/null |
+    grep -iE "^(${names//$'\n'/|})=="
+}
+
+# setup_packages [dev] [horovod]: .venv without the ops. Leaves the set-up locked, for what comes next.
+setup_packages() {
+  local venv=$SSPQ_ROOT/.venv requirements=$SSPQ_ROOT/requirements tensorflow python stamp
+  local files=("$requirements"/{base,constraints,tensorflow-libraries}.txt)
   tensorflow=$(tensorflow_package)
-  if [ ! -f "$requirements/$tensorflow.txt" ]; then
-    say "SSPQ_TENSORFLOW must be tensorflow or tensorflow-gpu, got '$tensorflow'."
-    return 2
-  fi
-  local base=("$requirements/base.txt" "$requirements/$tensorflow.txt")
+  case $tensorflow in
+    tensorflow | tensorflow-gpu) files+=("$requirements/$tensorflow.txt") ;;
+    installed) ;;
+    *)
+      say "SSPQ_TENSORFLOW must be tensorflow, tensorflow-gpu or installed, got '$tensorflow'."
+      return 2
+      ;;
+  esac
+  stamp=$(environment_stamp "${files[@]}")
   PYTHON=$venv/bin/python
-  # One set-up at a time: a killed one's pip may still be at work, and is waited for.
-  exec 9>"$SSPQ_ROOT/.venv.lock" || return
-  if type -P flock >/dev/null; then flock 9; fi
-  if ! has_extra base "$venv" "${base[@]}"; then
-    if ! python=$(find_python37); then
+  # What another user set up, as in a container run with --user, is used as it is.
+  if [ -w "$SSPQ_ROOT" ]; then
+    # One set-up at a time: a killed one's pip may still be at work, and is waited for.
+    exec 9>"$SSPQ_ROOT/.venv.lock" || return
+    if type -P flock >/dev/null; then flock 9; fi
+  fi
+  if [ "$(cat "$venv/sspq-base" 2>/dev/null)" != "$stamp" ]; then
+    if [ ! -w "$SSPQ_ROOT" ]; then
+      say "$venv is missing or does not fit requirements/, and this user cannot write there."
+      return 1
+    fi
+    if ! python=$(find_python "$tensorflow"); then
       exec 9>&-
       rm -f "$SSPQ_ROOT/.venv.lock"
       return 1
     fi
-    install_into "$venv" "$python" "${base[@]}" || return
-    environment_stamp "${base[@]}" >"$venv/sspq-base"
+    install_into "$venv" "$python" "$tensorflow" || return
+    printf '%s\n' "$stamp" >"$venv/sspq-base"
   fi
   if [[ " $* " == *" dev "* ]] && ! has_extra dev "$venv" "$requirements/dev.txt"; then
     say "Installing what the tests need ..."
@@ -174,12 +244,21 @@ setup_env() {
     environment_stamp "$requirements/dev.txt" >"$venv/sspq-dev"
   fi
   if [[ " $* " == *" horovod "* ]] && ! has_extra horovod "$venv" "$requirements"/horovod*.txt; then
-    install_horovod "$venv" "$requirements/$tensorflow.txt" || return
+    install_horovod "$venv" || return
     environment_stamp "$requirements"/horovod*.txt >"$venv/sspq-horovod"
   fi
+}
+
+# setup_env [dev] [horovod]: "dev" adds what the tests need, "horovod" Horovod.
+setup_env() {
+  local link
+  setup_packages "$@" || return
   # Compiles only what changed.
   (cd "$SSPQ_ROOT" && quietly "$PYTHON" setup.py -q build_ext --inplace) || return
   # Scripts find the package of this folder from anywhere.
-  printf '%s\n' "$SSPQ_ROOT" >"$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sspq-source.pth"
+  link=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sspq-source.pth
+  if [ "$(cat "$link" 2>/dev/null)" != "$SSPQ_ROOT" ]; then
+    printf '%s\n' "$SSPQ_ROOT" >"$link" || return
+  fi
   exec 9>&-
 }

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import List, Optional
 
+from sspq import model_commands
+
 
 def _env(args: argparse.Namespace) -> None:
     from sspq.report.environment import environment, format_environment
@@ -67,6 +69,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     convert.add_argument("--image-size", type=int, default=227, help="pixels, height and width")
     convert.add_argument("--width", type=float, default=1.0, help="factor on the channels")
     convert.set_defaults(run=_convert_caffe)
+    model_commands.add(commands)
     args = parser.parse_args(argv)
     try:
         args.run(args)

@@ -18,6 +18,9 @@ ORDER = [
     {"resnet_model2", "resnet_model3", "resnet_model4"},
     {"training", "report"},
     {"caffe"},
+    {"models"},
+    {"export"},
+    {"model_commands"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -3,7 +3,10 @@
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 
+import numpy as np
 import pytest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
@@ -81,7 +84,7 @@ def test_a_python_given_by_hand_that_does_not_do_is_named(checkout, tools):
 def test_an_unknown_tensorflow_package_is_named(checkout, tools):
     done = bash("tests/run.sh", cwd=checkout, PATH=tools, SSPQ_TENSORFLOW="tf-nightly")
     assert done.returncode == 2
-    assert "must be tensorflow or tensorflow-gpu, got 'tf-nightly'" in done.stderr
+    assert "must be tensorflow, tensorflow-gpu or installed, got 'tf-nightly'" in done.stderr
 
 
 def test_a_python_of_pyenv_is_found(checkout, tools):
@@ -91,6 +94,87 @@ def test_a_python_of_pyenv_is_found(checkout, tools):
     python.chmod(0o755)
     done = bash("-c", ". scripts/setup_env.sh; find_python37", cwd=checkout, PATH=tools)
     assert done.stdout.strip() == str(python)
+
+
+@pytest.fixture
+def base_python():
+    """The interpreter below the environment of the tests."""
+    return os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
+
+
+@pytest.fixture
+def on_top(checkout):
+    """A PYTHONPATH with a module tensorflow, and with what the tests have: pip, numpy, ..."""
+
+    def path(source):
+        (checkout / "fake").mkdir()
+        (checkout / "fake" / "tensorflow.py").write_text(source)
+        return "%s:%s" % (checkout / "fake", sysconfig.get_path("purelib"))
+
+    return path
+
+
+def test_an_installed_tensorflow_and_its_libraries_stay_as_they_are(checkout, base_python, on_top):
+    code = """
+        . scripts/setup_env.sh
+        pip_install() { shift; echo "pip install $*"; }
+        setup_packages
+        cat .venv/installed.txt
+        grep include-system .venv/pyvenv.cfg
+    """
+    environment = {"SSPQ_TENSORFLOW": "installed", "SSPQ_PYTHON": base_python}
+    done = bash(
+        "-c", code, cwd=checkout, PYTHONPATH=on_top("__version__ = '1.15.5'"), **environment
+    )
+    pip, *held, system = done.stdout.splitlines()
+    assert pip == "pip install -c constraints.txt -r base.txt -c %s/.venv/installed.txt" % checkout
+    assert sorted(pin.split("==")[0] for pin in held) == ["h5py", "numpy", "protobuf"]
+    assert "numpy==" + np.__version__ in held
+    assert system == "include-system-site-packages = true"
+
+
+@pytest.mark.parametrize(
+    "source, reason",
+    [
+        ("__version__ = '2.4.1'", "it has TensorFlow 2.4.1"),
+        ("raise ImportError('no libcuda.so.1')", "ImportError: no libcuda.so.1"),
+    ],
+)
+def test_an_installed_tensorflow_that_does_not_do_is_refused_with_the_reason(
+    checkout, base_python, on_top, source, reason
+):
+    environment = {"SSPQ_TENSORFLOW": "installed", "SSPQ_PYTHON": base_python}
+    done = bash("tests/run.sh", cwd=checkout, PYTHONPATH=on_top(source), **environment)
+    assert done.returncode != 0 and not (checkout / ".venv").exists()
+    assert "needs a Python 3.7 or 3.8 with TensorFlow 1.15" in done.stderr
+    assert "%s: %s\n" % (base_python, reason) in done.stderr
+
+
+def test_a_tensorflow_in_a_virtual_environment_is_refused(checkout):
+    # One made on top of it would see the packages of its base instead.
+    environment = {"SSPQ_TENSORFLOW": "installed", "SSPQ_PYTHON": sys.executable}
+    done = bash("tests/run.sh", cwd=checkout, **environment)
+    assert done.returncode != 0
+    assert sys.executable + ": it is a virtual environment" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_a_set_up_of_another_user_is_used_as_it_is(checkout):
+    code = """
+        . scripts/setup_env.sh
+        find_python() { echo python; }
+        install_into() { mkdir .venv; }
+        setup_packages
+    """
+    assert bash("-c", code, cwd=checkout).returncode == 0
+    checkout.chmod(0o555)
+    again = bash("-c", code, cwd=checkout)
+    (checkout / "requirements" / "base.txt").write_text("something==1.0")
+    changed = bash("-c", code, cwd=checkout)
+    checkout.chmod(0o755)
+    assert again.returncode == 0, again.stderr
+    assert changed.returncode == 1
+    assert "does not fit requirements/, and this user cannot write there" in changed.stderr
 
 
 OPTIONS = {

@@ -1,16 +1,14 @@
 """Blocks that the shift networks are made of. Variable names are those of published checkpoints."""
 
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from tensorpack.models import BatchNorm, Conv2D
+from tensorpack.models import Conv2D
 from tensorpack.tfutils.argscope import get_arg_scope
 from tensorpack.utils.argtools import get_data_format
 
-from sspq.compat import has_gpu, tf
+from sspq.compat import has_gpu
+from sspq.graphs.norm import Activation, batch_norm
 from sspq.layers import Shift2D
-from sspq.quantizers.dorefa import Quantizer
-
-Activation = Callable[[Any], Any]
 
 DATA_FORMATS = ("auto", "NCHW", "NHWC")
 
@@ -22,16 +20,6 @@ def resolve_data_format(data_format: str) -> str:
     if data_format == "auto":
         return "NCHW" if has_gpu() else "NHWC"
     return data_format
-
-
-def clip(x: Any) -> Any:
-    """To [0, 1], the range that activations are quantized in."""
-    return tf.clip_by_value(x, 0.0, 1.0)
-
-
-def clip_and_quantize(fa: Quantizer) -> Activation:
-    """The papers' "activate": clip to [0, 1], then quantize."""
-    return lambda x: fa(clip(x))
 
 
 def layout() -> str:
@@ -67,10 +55,10 @@ def shift_block(
     """
     shortcut = x
     if preactivate:
-        x = activate(BatchNorm("preact", x))
+        x = batch_norm("preact", x, activate)
     x = Conv2D("conv1x1a", x, features, 1, use_bias=False)
-    x = activate(BatchNorm("stembn", x))
+    x = batch_norm("stembn", x, activate)
     x = Shift2D("shift_q", x, 2, features, stride=stride, data_format=layout())
     x = Conv2D("conv1x1b", x, out_features, 1)
-    x = BatchNorm("stembn2", x)
+    x = batch_norm("stembn2", x)
     return x + shortcut_of(shortcut, out_features, stride)

@@ -6,7 +6,8 @@ from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPoolin
 from tensorpack.tfutils.argscope import argscope
 
 from sspq.compat import tf
-from sspq.graphs.blocks import Activation, shift_block
+from sspq.graphs.blocks import shift_block
+from sspq.graphs.norm import Activation, batch_norm
 from sspq.layers import Shift2D
 
 # (scope, channels, blocks, stride of the first block, pre-activation)
@@ -65,10 +66,10 @@ def sspq34(
                     first = stride if j == 0 else 1
                     x = shift_block(x, channels, channels, first, activate, preactivate)
             with tf.variable_scope(scope):
-                x = activate(BatchNorm("bnlast", x))
+                x = batch_norm("bnlast", x, activate)
         with tf.variable_scope("conv6blk1"):
             x = Conv2D("conv1x1a", x, 128, 1)
-            x = activate(BatchNorm("stembn", x))
+            x = batch_norm("stembn", x, activate)
         x = GlobalAvgPooling("gap", x)
         x = activate(x)
         return FullyConnected(

@@ -6,7 +6,8 @@ from tensorpack.models import Conv2D
 from tensorpack.tfutils.argscope import get_arg_scope
 
 from sspq.compat import has_gpu, tf
-from sspq.graphs.blocks import Activation, channels_of, layout
+from sspq.graphs.blocks import channels_of, layout
+from sspq.graphs.norm import Activation
 
 
 def grouped_conv(

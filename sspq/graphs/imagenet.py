@@ -6,27 +6,13 @@ Published as SSPQ, IEEE Access 2020, document 9260175, and L-SSPQ, IEEE Access 2
 
 from typing import Any, Dict, Sequence, Tuple
 
-from tensorpack.models import (
-    BatchNorm,
-    BNReLU,
-    Conv2D,
-    FullyConnected,
-    GlobalAvgPooling,
-    MaxPooling,
-)
+from tensorpack.models import Conv2D, FullyConnected, GlobalAvgPooling, MaxPooling
 from tensorpack.tfutils.argscope import argscope
 
 from sspq.compat import tf
 from sspq.graphs import resnet
-from sspq.graphs.blocks import (
-    Activation,
-    channels_of,
-    clip,
-    clip_and_quantize,
-    layout,
-    shift_block,
-    shortcut_of,
-)
+from sspq.graphs.blocks import channels_of, layout, shift_block, shortcut_of
+from sspq.graphs.norm import Activation, ClipAndQuantize, batch_norm, bn_relu, clip
 from sspq.graphs.quantized import weight_quantizer
 from sspq.graphs.resnet import EXPANSION, Block
 from sspq.layers import Shift2D
@@ -85,12 +71,12 @@ class Blocks:
 
     def __init__(self, bitw: int, bita: int, bitg: int = 32) -> None:
         self.fw, self.fa, self.fg = get_dorefa(bitw, bita, bitg)
-        self.activate: Activation = clip_and_quantize(self.fa)
+        self.activate: Activation = ClipAndQuantize(bita)
         self.new_get_variable = weight_quantizer(weight_bits("imagenet", "paper", bitw))
 
     def _asl(self, x: Any, out_features: int, stride: int) -> Any:
         shortcut = x
-        x = self.activate(BatchNorm("preact", x))
+        x = batch_norm("preact", x, self.activate)
         # As many channels as the input has. The released files give `features`, in most blocks a
         # half or a quarter of that, and their kernel reads beyond the variable.
         x = Shift2D("shift_asl", x, 2, channels_of(x), stride=stride, data_format=layout())
@@ -107,7 +93,7 @@ class Blocks:
 
     def apply_preactivation2(self, x: Any, preact: str) -> Tuple[Any, Any]:
         """The block's (input, shortcut): the shortcut leaves ahead of the pre-activation."""
-        return (self.activate(BatchNorm("preact", x)) if preact == "bnrelu" else x), x
+        return (batch_norm("preact", x, self.activate) if preact == "bnrelu" else x), x
 
     def QresIBShift_basicblock(self, x: Any, features: int, stride: int, preact: str) -> Any:
         """:func:`sspq.graphs.blocks.shift_block` without expansion."""
@@ -124,7 +110,7 @@ class Blocks:
         """Pre-activated blocks; ``bnlast``, batch normalization and activate, closes the group."""
 
         def last(y: Any) -> Any:
-            return self.activate(BatchNorm("bnlast", y))
+            return batch_norm("bnlast", y, self.activate)
 
         return resnet.group(name, x, block, features, count, stride, True, last)
 
@@ -134,7 +120,7 @@ class Blocks:
         """1x1 convolution ahead of the average pooling; called like a group of one block."""
         with tf.variable_scope(name):
             x = Conv2D("conv1x1a", x, features, 1)
-            return self.activate(BatchNorm("stembn", x))
+            return batch_norm("stembn", x, self.activate)
 
     def afterAP(
         self, name: str, x: Any, block: Block, features: int, count: int, stride: int
@@ -179,7 +165,7 @@ def _initial_values() -> Any:
 
 
 def _stem_and_groups(image: Any, num_blocks: Sequence[int], group: Any, block: Block) -> Any:
-    x = Conv2D("conv0", image, 64, 7, strides=2, activation=BNReLU)
+    x = Conv2D("conv0", image, 64, 7, strides=2, activation=bn_relu)
     x = MaxPooling("pool0", x, 3, strides=2, padding="SAME")
     for i, count in enumerate(num_blocks):
         x = group("group%d" % i, x, block, 64 * 2**i, count, 1 if i == 0 else 2)

@@ -45,7 +45,9 @@ def quantize_once() -> Iterator[QuantizedOnce]:
     """A context in which towers that infer read weights computed by :meth:`QuantizedOnce.refresh`.
 
     Elsewhere a graph quantizes its weights whenever it runs. In a batch of few images that costs as
-    much as half of the rest, and to infer it is the same every time. Towers that train are the same
+    much as half of the rest, and to infer it is the same every time. These towers may also have ops
+    of this package's own for TensorFlow's (:func:`sspq.graphs.norm.batch_norm`), with the same
+    values: they are there to be run, others to be read and exported. Towers that train are the same
     within the context.
     """
     _current.append(QuantizedOnce())
@@ -53,6 +55,12 @@ def quantize_once() -> Iterator[QuantizedOnce]:
         yield _current[-1]
     finally:
         _current.pop()
+
+
+def quantizes_once() -> bool:
+    """Whether a tower that infers is being built within :func:`quantize_once`."""
+    context = get_current_tower_context()
+    return bool(_current) and context is not None and not context.is_training
 
 
 def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
@@ -68,8 +76,7 @@ def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
             return v
         fw, _, _ = get_dorefa(own_bits, 32, 32)
         value = fw(v)
-        context = get_current_tower_context()
-        if _current and context is not None and not context.is_training:
+        if quantizes_once():
             value = _current[-1].copy_of(value, v.op.name + "_quantized")
         v.graph.add_to_collection(QUANTIZED_WEIGHTS, (v, value))
         return value

@@ -15,11 +15,12 @@ document 9260175.
 
 from typing import Any, Callable, Tuple
 
-from tensorpack.models import BatchNorm, BNReLU, Conv2D, FullyConnected, GlobalAvgPooling
+from tensorpack.models import Conv2D, FullyConnected, GlobalAvgPooling
 
 from sspq.compat import tf
-from sspq.graphs.blocks import Activation, channels_of, layout, shortcut_of
+from sspq.graphs.blocks import channels_of, layout, shortcut_of
 from sspq.graphs.grouped import grouped_conv
+from sspq.graphs.norm import Activation, batch_norm, bn_relu
 from sspq.layers import Shift2D
 
 Block = Callable[..., Any]
@@ -31,24 +32,29 @@ CARDINALITY = 32  # groups of ResNeXt's 3x3 convolution
 def get_bn(zero_init: bool = False) -> Activation:
     """Batch normalization as an activation; ``zero_init`` starts its gamma at 0, not 1."""
     initializer = tf.zeros_initializer() if zero_init else tf.ones_initializer()
-    return lambda x: BatchNorm("bn", x, gamma_initializer=initializer)
+    return lambda x: batch_norm("bn", x, gamma_initializer=initializer)
+
+
+def _bn_relu(name: str, x: Any) -> Any:
+    with tf.variable_scope(name):
+        return bn_relu(x)
 
 
 def apply_preactivation(x: Any, preact: str) -> Tuple[Any, Any]:
     """The block's (input, shortcut): the shortcut leaves ahead of the pre-activation."""
-    return (BNReLU("preact", x) if preact == "bnrelu" else x), x
+    return (_bn_relu("preact", x) if preact == "bnrelu" else x), x
 
 
 def _basic(x: Any, features: int, stride: int, last: Activation) -> Any:
-    x = Conv2D("conv1", x, features, 3, strides=stride, activation=BNReLU)
+    x = Conv2D("conv1", x, features, 3, strides=stride, activation=bn_relu)
     return Conv2D("conv2", x, features, 3, activation=last)
 
 
 def _bottleneck(
     x: Any, features: int, stride: int, last: Activation, width: int = 1, groups: int = 1
 ) -> Any:
-    x = Conv2D("conv1", x, width * features, 1, activation=BNReLU)
-    x = grouped_conv("conv2", x, width * features, 3, groups, strides=stride, activation=BNReLU)
+    x = Conv2D("conv1", x, width * features, 1, activation=bn_relu)
+    x = grouped_conv("conv2", x, width * features, 3, groups, strides=stride, activation=bn_relu)
     return Conv2D("conv3", x, EXPANSION * features, 1, activation=last)
 
 
@@ -99,7 +105,7 @@ def preact_bottleneck(x: Any, features: int, stride: int, preact: str) -> Any:
 
 def _inverted_shift(x: Any, features: int, out_features: int, stride: int, preact: str) -> Any:
     x, shortcut = apply_preactivation(x, preact)
-    x = Conv2D("conv1", x, features, 1, activation=BNReLU)
+    x = Conv2D("conv1", x, features, 1, activation=bn_relu)
     x = Shift2D("shift1", x, 2, features, stride=stride, data_format=layout())
     x = Conv2D("conv3", x, out_features, 1, activation=get_bn())
     return x + shortcut_of(shortcut, out_features, stride)
@@ -144,4 +150,4 @@ def resnet_group(name: str, x: Any, block: Block, features: int, count: int, str
 
 def preact_group(name: str, x: Any, block: Block, features: int, count: int, stride: int) -> Any:
     """Pre-activated blocks; ``bnlast``, batch normalization and ReLU, closes the group."""
-    return group(name, x, block, features, count, stride, True, lambda y: BNReLU("bnlast", y))
+    return group(name, x, block, features, count, stride, True, lambda y: _bn_relu("bnlast", y))

@@ -3,8 +3,8 @@
 from typing import Any, Dict, List
 
 from sspq.compat import tf
-from sspq.graphs.blocks import clip_and_quantize
 from sspq.graphs.cifar import sspq34
+from sspq.graphs.norm import ClipAndQuantize
 from sspq.quantizers.dorefa import get_dorefa
 from sspq.quantizers.scope import weight_bits
 from sspq.training.classifier import Classifier
@@ -48,7 +48,7 @@ class CifarSSPQ34(Classifier):
         shift_normalize: bool = False,
         shift_decay: bool = True,
     ) -> None:
-        _, self.fa, self.fg = get_dorefa(bitw, bita, bitg)
+        _, _, self.fg = get_dorefa(bitw, bita, bitg)
         super(CifarSSPQ34, self).__init__(
             weight_bits("cifar", variant, bitw),
             num_classes,
@@ -70,7 +70,7 @@ class CifarSSPQ34(Classifier):
         ]
 
     def logits(self, image: Any) -> Any:
-        activate = clip_and_quantize(self.fa)
+        activate = ClipAndQuantize(self.bita)
         if self.bitg < 32:
             activate = _then(activate, self.fg)
         return sspq34(

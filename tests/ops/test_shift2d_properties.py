@@ -155,19 +155,19 @@ def test_the_last_shift_that_reaches_the_image_reads_its_edge(run_shift2d, pad, 
     assert np.count_nonzero(y) == len(y)
 
 
+@both_layouts
 @both_dtypes
-@pytest.mark.parametrize("data_format", LAYOUTS)
 def test_the_widest_paddings_and_strides_reach_the_image(run_shift2d, data_format, dtype):
     # Offsets of 2^27 pixels, of which only those that lie on the image may count.
     pad, stride = 2**27 - 2, 2**26
     x = np.arange(1, 9, dtype=dtype).reshape(1, 2, 1, 4)
     shift = np.array([[0, stride], [0, 0]], dtype)  # to output 2, and to the one before
-    gy = np.ones((1, 2, 1, 5), dtype)
+    gy = np.ones((1, 2, 1, 4), dtype)
     where = dict(stride=(1, stride), pad=(0, pad), data_format=data_format)
     y, gx, gs = run_shift2d(x, shift, gy, **where)
-    np.testing.assert_array_equal(y[0, :, 0], [[0, 0, 3, 0, 0], [0, 7, 0, 0, 0]])
+    np.testing.assert_array_equal(y[0, :, 0], [[0, 0, 3, 0], [0, 7, 0, 0]])
     np.testing.assert_array_equal(gx[0, :, 0], [[0, 0, 1, 0], [0, 0, 1, 0]])
-    np.testing.assert_array_equal(gs, [[1, 1], [1.5, 3.5]])
+    np.testing.assert_array_equal(gs, [[1, 1], [0, 0]])
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "custom_ops/shift2d/cc/kernels/cpu_flat_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
 #include "custom_ops/shift2d/cc/kernels/element.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
@@ -64,7 +65,8 @@ void ReferenceInputGradient(const Geometry& g, const ChannelTaps<T>& taps, const
   });
 }
 
-// Adds the sums over output rows [begin, end): column by column for NCHW, pixel by pixel for NHWC.
+// Adds the sums over output rows [begin, end): column by column for NCHW, all rows by place within
+// a group for small planes of it, pixel by pixel for NHWC.
 template <typename T>
 void ReferenceShiftGradient(const Geometry& g, const ChannelTaps<T>& taps, const T* x, const T* gy,
                             int64_t n, int64_t c, int64_t begin, int64_t end, double* sum_x,
@@ -81,6 +83,15 @@ void ReferenceShiftGradient(const Geometry& g, const ChannelTaps<T>& taps, const
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t j = 0; j < g.w.out; ++j) add(i, j, sum_x, sum_y);
     }
+    return;
+  }
+  if (IsFlat(g)) {
+    double places_x[kFlatGroup] = {}, places_y[kFlatGroup] = {};
+    for (int64_t k = 0; k < g.h.out * g.w.out; ++k) {
+      add(k / g.w.out, k % g.w.out, &places_x[k % kFlatGroup], &places_y[k % kFlatGroup]);
+    }
+    *sum_x += FoldSums(places_x);
+    *sum_y += FoldSums(places_y);
     return;
   }
   double total_x = 0, total_y = 0;

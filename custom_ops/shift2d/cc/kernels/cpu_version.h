@@ -6,13 +6,15 @@
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved.h"
 #include "custom_ops/shift2d/cc/kernels/planar.h"
+#include "custom_ops/shift2d/cc/kernels/planar_flat.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
 template <typename T>
 constexpr CpuKernels<T> Kernels() {
-  return {MapPlanes<T>, ShiftGradientPlanes<T>, SampleRows<T>, ExpandRows<T>, ShiftGradientRows<T>};
+  return {MapPlanes<T>,  ShiftGradientPlanes<T>, MapFlat<T>,          ShiftGradientFlat<T>,
+          SampleRows<T>, ExpandRows<T>,          ShiftGradientRows<T>};
 }
 
 #define SSPQ_STRING_(s) #s

@@ -50,15 +50,48 @@ static inline int64_t PlaneSlack(const AxisShape& h) {
 // The float64 that shift_gradient_planes needs to work in.
 static inline int64_t ColumnSums(int64_t out_width) { return 2 * (out_width + 16); }
 
+// ---- NCHW, small planes at stride 1
+
+// A plane's pixels in the order of memory, kFlatGroup at a time. `rows` has a bit for every pixel
+// (i, j), kFlatGroup to a word: whether row i + r is inside, for r from -height - kFlatReach to
+// height + kFlatReach - 1; `columns` likewise for column j + q. Bits beyond the plane are 0.
+constexpr int kMostFlat = 16, kFlatGroup = 16, kFlatReach = 3;
+
+struct FlatShape {
+  int64_t height, width, groups;
+  const uint16_t *rows, *columns;
+};
+
+// What one channel reads: pixel (i, j) of the output is a blend of pixels (i + row, j + column) and
+// their neighbours to the right and below. Far shifts are clamped to what rows and columns hold.
+template <typename T>
+struct FlatTap {
+  int32_t row, column;
+  bool integer_y, integer_x;
+  T lo_y, hi_y, lo_x, hi_x;
+};
+
+static inline int64_t FlatSlack(int64_t height, int64_t width) {
+  return (height + kFlatReach + 2) * width + kFlatReach + 1 + kFlatGroup;
+}
+
+// The sum of a plane's kFlatGroup sums, in an order that suits vectors.
+static inline double FoldSums(const double* sums) {
+  double eight[8], four[4];
+  for (int k = 0; k < 8; ++k) eight[k] = sums[k] + sums[k + 8];
+  for (int k = 0; k < 4; ++k) four[k] = eight[k] + eight[k + 4];
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
 // ---- NHWC
 
 // What channels read for one pixel: the one at a distance of their own. Where no two channels read
 // further apart than to the next pixel, as is so when no shift is larger than one, four masks tell
 // which channels read which pixel of a window of two by two; else every channel reads for itself.
 struct PixelDistances {
-  int64_t row, column;  // the least of all channels: the first pixel of the window
-  int64_t last_column;  // the greatest
-  int64_t mask;         // where [4, channels] masks begin, or -1
+  int64_t row, column;            // the least of all channels: the first pixel of the window
+  int64_t last_row, last_column;  // the greatest
+  int64_t mask;                   // where [4, channels] masks begin, or -1
 };
 
 // All distances of one map. Masks and distances are int32 for float, int64 for double.
@@ -72,10 +105,25 @@ struct PixelReads {
   const void* used;            // a mask each: not all channels read everywhere
 };
 
+// The different distances along H and along W within a group of channels, so that a block picks its
+// channels from few rows, and then from few columns.
+constexpr int kChoiceGroup = 16, kMostChoices = 7;
+
+struct PixelChoices {
+  int32_t rows, columns;  // how many there are; -1 where there are too many
+  int32_t row[kMostChoices], column[kMostChoices];
+};
+
+// Values that picking works in.
+static inline int64_t PickRoom(int64_t in_w, int64_t out_w) {
+  return kChoiceGroup * (in_w + 3 * out_w + 4);
+}
+
 // Sampling. There is one distance a channel, as of all else.
 template <typename T>
 struct PixelMap : PixelReads<T> {
-  bool integer;  // some channel's shift is an exact integer along some axis
+  const PixelChoices* choices;  // by group of channels; null where nothing is to be picked
+  bool integer;                 // some channel's shift is an exact integer along some axis
   int64_t out_h, out_w, stride_h, stride_w;
   const T *lo_y, *hi_y, *lo_x, *hi_x;
   const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
@@ -102,12 +150,18 @@ struct CpuKernels {
   void (*shift_gradient_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
                                 const T* x, const T* gy, int64_t count, double* columns,
                                 double* sum_x, double* sum_y);
-  // Output rows [begin, end) of one image. `above` holds out_w * channels values; `start` is
+  // The same for small planes at stride 1.
+  void (*map_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count);
+  void (*shift_gradient_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
+                              int64_t count, double* sum_x, double* sum_y);
+  // Output rows [begin, end) of one image. `above` holds out_w * channels values, and PickRoom more
+  // if there are `choices`; `start` is
   // false if the rows before `begin` were sampled by the call before, with the same `above`.
   void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
                       T* above, T* out);
   void (*expand_rows)(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out);
-  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times as many.
+  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times out_w * channels
+  // values, and PickRoom more as above.
   void (*shift_gradient_rows)(const PixelMap<T>& m, const T* x, const T* gy, bool start,
                               int64_t begin, int64_t end, T* above, double* sum_x, double* sum_y);
 };

@@ -1,9 +1,11 @@
 // shift2d on NHWC images, in blocks of as many channels as a vector holds, row by row. The channels
-// of a block may read different pixels; masked loads, or gathers where some shift is larger than a
-// pixel, bring these together, and from there on all channels are treated alike: blended along W
-// with the pixel before, and along H with the row above, which a buffer keeps.
+// of a block may read different pixels; masked loads, or gathers where shifts differ much, bring
+// these together, and from there on all channels are treated alike: blended along W with the pixel
+// before, and along H with the row above, which a buffer keeps.
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_H_
+
+#include <type_traits>
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_rows.h"
@@ -37,6 +39,26 @@ SSPQ_INLINE int64_t InputLines(const PixelMap<T>& m) {
   return (m.stride_h < 3 ? m.stride_h : 2) * (m.stride_w < 3 ? m.stride_w : 3);
 }
 
+// The first input that output rows before `end` do not read.
+template <typename T>
+SSPQ_INLINE const T* NextInput(const PixelMap<T>& m, const T* in, int64_t end) {
+  const int64_t below = m.distances->last_row > 0 ? m.distances->last_row : 0;
+  return in + (end * m.stride_h + below) * m.in_w * m.channels;
+}
+
+// Whole vectors alone are worth the code.
+template <typename T, int L>
+using PickedOrGatheredRow =
+    typename std::conditional<L == MostLanes<T>(), PickedRow<T, L>, GatheredRow<T, L>>::type;
+
+// Whether few distances are read.
+template <typename T>
+SSPQ_INLINE bool CanPick(const PixelMap<T>& m, int64_t channel) {
+  if (m.choices == nullptr) return false;
+  const PixelChoices& choices = m.choices[channel / kChoiceGroup];
+  return choices.rows >= 0 && choices.columns >= 0;
+}
+
 // ---- sampling
 
 template <typename T, int L, typename Row, bool kStrideOne>
@@ -47,10 +69,10 @@ __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, 
   const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t width = m.out_w, stride = m.stride_w, channels = m.channels;
+  T* const room = above + channels * width;
   above += channel * width;
   const int64_t steps = (end - begin) * width;
-  ReadAhead<T> inputs(in + end * m.stride_h * m.in_w * channels, block, steps,
-                      InputLines<kStrideOne>(m));
+  ReadAhead<T> inputs(NextInput(m, in, end), block, steps, InputLines<kStrideOne>(m));
   ReadAhead<T> outputs(out + end * width * channels, block, steps, 1);
   T* y;
   auto keep = [&](int64_t j, V, V left, V right) __attribute__((always_inline)) {
@@ -68,11 +90,11 @@ __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, 
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = i * m.stride_h;
     if (m.stride_h != 1 || (start && i == begin)) {
-      const Row upper(m, 0, channel, in, row);
+      const Row upper(m, 0, channel, in, row, room);
       VisitRow<kStrideOne, false>(upper, width, stride, keep);
     }
     y = out + i * width * channels + channel;
-    const Row lower(m, 0, channel, in, row + 1);
+    const Row lower(m, 0, channel, in, row + 1, room);
     VisitRow<kStrideOne, false>(lower, width, stride, blend);
   }
 }
@@ -94,6 +116,7 @@ struct SampleBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
     if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
+    if (CanPick(m, c)) return RunOn<L, PickedOrGatheredRow<T, L>>(b, c);
     RunOn<L, GatheredRow<T, L>>(b, c);
   }
 
@@ -216,7 +239,8 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
   // Of the row above: samples and slopes side by side; of the row above that: samples.
   T* const last = above + 2 * channel * width;
   T* const sample_before = above + 2 * channels * width + channel * width;
-  ReadAhead<T> inputs(x + end * m.stride_h * m.in_w * channels, block, (end - begin) * width,
+  T* const room = above + 3 * channels * width;
+  ReadAhead<T> inputs(NextInput(m, x, end), block, (end - begin) * width,
                       InputLines<kStrideOne>(m));
   auto slope_of = [&](V before, V left, V right) __attribute__((always_inline)) {
     return kInteger ? scale_x * (right - Either<T, L>(integer_x, before, left)) : right - left;
@@ -249,11 +273,11 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
     const int64_t row = i * m.stride_h;
     for (int64_t r = kInteger ? row - 1 : row; r <= row; ++r) {
       if (m.stride_h == 1 && !(start && i == begin)) break;
-      const Row upper(m, 0, channel, x, r);
+      const Row upper(m, 0, channel, x, r, room);
       VisitRow<kStrideOne, kInteger>(upper, width, stride, keep);
     }
     g = gy + i * width * channels + channel;
-    const Row lower(m, 0, channel, x, row + 1);
+    const Row lower(m, 0, channel, x, row + 1, room);
     VisitRow<kStrideOne, kInteger>(lower, width, stride, correlate);
   }
   sum_x.Store(sums_x + channel);
@@ -265,6 +289,7 @@ struct CorrelateBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
     if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
+    if (CanPick(m, c)) return RunOn<L, PickedOrGatheredRow<T, L>>(b, c);
     RunOn<L, GatheredRow<T, L>>(b, c);
   }
 

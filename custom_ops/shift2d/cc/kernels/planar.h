@@ -20,11 +20,6 @@ SSPQ_INLINE int64_t PrefetchDistance(int64_t plane_bytes) {
   return plane_bytes < 4096 ? 4096 : plane_bytes;
 }
 
-template <typename T>
-SSPQ_INLINE void Prefetch(const T* p, int64_t bytes) {
-  __builtin_prefetch(reinterpret_cast<const char*>(p) + bytes, 0, 2);
-}
-
 // ---- what rows give to the output
 
 template <typename T, int L>

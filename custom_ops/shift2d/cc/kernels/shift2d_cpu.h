@@ -14,6 +14,7 @@
 
 #include "custom_ops/shift2d/cc/kernels/aligned.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_flat_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_reference.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
@@ -67,6 +68,10 @@ class Shift2DCpu {
         reference_(&version == &kReferenceVersion) {
     SplitBackward();
     if (reference_) return;
+    if (IsFlat(g)) {
+      flat_.reset(new FlatPlan<T>(g, taps_, backward));
+      return;
+    }
     if (g.nchw) {
       planes_.reset(new PlanePlan<T>(PlanePlan<T>::Forward(g, taps_)));
       if (backward) plane_gradients_.reset(new PlanePlan<T>(PlanePlan<T>::Adjoint(g, taps_)));
@@ -92,7 +97,7 @@ class Shift2DCpu {
       ForwardPlanes(x, begin, end, y);
       return;
     }
-    AlignedVector<T> above(g_.w.out * g_.channels);
+    AlignedVector<T> above(pixels_ ? pixels_->BufferSize(1) : 0);
     ForEachBand(begin, end, g_.h.out, g_.w.out, [&](int64_t n, bool start, int64_t a, int64_t b) {
       ForwardRows(x, n, start, a, b, above.data(), y);
     });
@@ -106,12 +111,11 @@ class Shift2DCpu {
 
   void InputGradient(const T* gy, T* gx, int64_t begin, int64_t end) const {
     if (g_.nchw) {
-      const int64_t slack = reference_ ? 0 : PlaneSlack(plane_gradients_->shape.h);
-      PaddedPlanes<T> from = Planes(gy, g_.h.out * g_.w.out, slack);
+      PaddedPlanes<T> from = Planes(gy, g_.h.out * g_.w.out, plane_gradients_.get());
       InputGradientPlanes(gy, &from, begin, end, gx);
       return;
     }
-    AlignedVector<T> above(g_.w.in * g_.channels);
+    AlignedVector<T> above(pixel_gradients_ ? pixel_gradients_->BufferSize(1) : 0);
     ForEachBand(begin, end, g_.h.in, g_.w.in, [&](int64_t n, bool start, int64_t a, int64_t b) {
       InputGradientRows(gy, n, start, a, b, above.data(), gx);
     });
@@ -192,18 +196,28 @@ class Shift2DCpu {
 
   // ---- NCHW
 
-  PaddedPlanes<T> Planes(const T* data, int64_t size, int64_t slack) const {
+  // Planes of `size` values for `plan` to read.
+  PaddedPlanes<T> Planes(const T* data, int64_t size, const PlanePlan<T>* plan) const {
+    const int64_t slack = flat_  ? FlatSlack(g_.h.in, g_.w.in)
+                          : plan ? PlaneSlack(plan->shape.h)
+                                 : 0;  // the reference version
     return PaddedPlanes<T>(data, size, g_.batch * g_.channels, slack);
   }
 
-  // Planes [begin, end), counted over all images.
-  void MapPlanes(const PlanePlan<T>& plan, int64_t begin, int64_t end, PaddedPlanes<T>* from,
-                 T* to) const {
-    const int64_t size = plan.shape.v.out * plan.shape.h.out;
+  // Planes [begin, end), counted over all images: the forward map, or its adjoint.
+  void MapPlanes(bool adjoint, int64_t begin, int64_t end, PaddedPlanes<T>* from, T* to) const {
+    const PlanePlan<T>* plan = adjoint ? plane_gradients_.get() : planes_.get();
+    const int64_t size = adjoint ? g_.h.in * g_.w.in : g_.h.out * g_.w.out;
     for (int64_t p = begin; p < end;) {
       const int64_t c = p % g_.channels;
       const int64_t count = from->Run(p, std::min(end - p, g_.channels - c));
-      kernels_.map_planes(plan.shape, &plan.v[c], &plan.h[c], from->Get(p), to + p * size, count);
+      if (flat_) {
+        kernels_.map_flat(flat_->shape(), adjoint ? flat_->adjoint(c) : flat_->forward(c),
+                          from->Get(p), to + p * size, count);
+      } else {
+        kernels_.map_planes(plan->shape, &plan->v[c], &plan->h[c], from->Get(p), to + p * size,
+                            count);
+      }
       p += count;
     }
   }
@@ -215,13 +229,13 @@ class Shift2DCpu {
       }
       return;
     }
-    PaddedPlanes<T> from = Planes(x, g_.h.in * g_.w.in, PlaneSlack(planes_->shape.h));
-    MapPlanes(*planes_, begin, end, &from, y);
+    PaddedPlanes<T> from = Planes(x, g_.h.in * g_.w.in, planes_.get());
+    MapPlanes(false, begin, end, &from, y);
   }
 
   void InputGradientPlanes(const T* gy, PaddedPlanes<T>* from, int64_t begin, int64_t end,
                            T* gx) const {
-    if (!reference_) return MapPlanes(*plane_gradients_, begin, end, from, gx);
+    if (!reference_) return MapPlanes(true, begin, end, from, gx);
     for (int64_t p = begin; p < end; ++p) {
       ReferenceInputGradient(g_, taps_, gy, p / g_.channels, p % g_.channels, 0, g_.h.in, gx);
     }
@@ -238,6 +252,11 @@ class Shift2DCpu {
       return;
     }
     const int64_t p = n * g_.channels + c;
+    if (flat_) {
+      kernels_.shift_gradient_flat(flat_->shape(), flat_->forward(c), values->Get(p),
+                                   gradients->Get(p), count, &sum_x[c], &sum_y[c]);
+      return;
+    }
     kernels_.shift_gradient_planes(planes_->shape, &planes_->v[c], &planes_->h[c], values->Get(p),
                                    gradients->Get(p), count, columns, &sum_x[c], &sum_y[c]);
   }
@@ -247,11 +266,8 @@ class Shift2DCpu {
                       int64_t last, int64_t slice) const {
     const int64_t begin = g_.channels * slice / slices_, end = g_.channels * (slice + 1) / slices_;
     const int64_t in = g_.h.in * g_.w.in, out = g_.h.out * g_.w.out;
-    int64_t slack = 0;
-    if (!reference_) {
-      slack = std::max(PlaneSlack(plane_gradients_->shape.h), PlaneSlack(planes_->shape.h));
-    }
-    PaddedPlanes<T> values = Planes(x, in, slack), gradients = Planes(gy, out, slack);
+    PaddedPlanes<T> values = Planes(x, in, planes_.get());
+    PaddedPlanes<T> gradients = Planes(gy, out, plane_gradients_.get());
     AlignedVector<double> columns(ColumnSums(g_.w.out));
     const int64_t plane_bytes = std::max<int64_t>(1, in * sizeof(T));
     const int64_t together = std::max<int64_t>(1, BandBytes() / 4 / plane_bytes);
@@ -306,8 +322,8 @@ class Shift2DCpu {
     const int64_t out_end = g_.h.out * (slice + 1) / slices_;
     const int64_t band = BandRows(g_.w.in);
     const int64_t bands = std::max<int64_t>(1, (in_end - in_begin + band - 1) / band);
-    AlignedVector<T> above_x(g_.w.in * g_.channels);
-    AlignedVector<T> above_shift(3 * g_.w.out * g_.channels);
+    AlignedVector<T> above_x(pixel_gradients_ ? pixel_gradients_->BufferSize(1) : 0);
+    AlignedVector<T> above_shift(pixels_ ? pixels_->BufferSize(3) : 0);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t k = 0; k < bands; ++k) {
         auto cut = [&](int64_t from, int64_t to, int64_t at) {
@@ -356,6 +372,7 @@ class Shift2DCpu {
   const CpuKernels<T>& kernels_;
   const bool reference_;
   // NCHW; then NHWC, whose gradient to x is a sampling at stride 1 only.
+  std::unique_ptr<FlatPlan<T>> flat_;
   std::unique_ptr<PlanePlan<T>> planes_, plane_gradients_;
   std::unique_ptr<PixelPlan<T>> pixels_, pixel_gradients_;
   std::unique_ptr<ExpandPlan<T>> expanded_gradients_;

@@ -104,6 +104,12 @@ SSPQ_INLINE Mask<T, L> Count() {  // 0, 1, 2, ...
   return m;
 }
 
+// Asks for what lies `bytes` beyond p to be brought into the second cache.
+template <typename T>
+SSPQ_INLINE void Prefetch(const T* p, int64_t bytes) {
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + bytes, 0, 2);
+}
+
 // The values where the mask is set, zero elsewhere, whatever is there: a NaN too.
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Keep(Vec<T, L> v, Mask<T, L> m) {
@@ -113,6 +119,63 @@ SSPQ_INLINE Vec<T, L> Keep(Vec<T, L> v, Mask<T, L> m) {
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Either(Mask<T, L> m, Vec<T, L> yes, Vec<T, L> no) {
   return (Vec<T, L>)(((Mask<T, L>)yes & m) | ((Mask<T, L>)no & ~m));
+}
+
+// Bits as another type of vector, of which only as much as both have matters.
+template <typename To, typename From>
+SSPQ_INLINE To Resize(From v) {
+  To to = {};
+  __builtin_memcpy(&to, &v, sizeof(to) < sizeof(v) ? sizeof(to) : sizeof(v));
+  return to;
+}
+
+// v, with the lanes where the mask is set taken from `with`.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
+#if defined(__AVX512F__)
+  typedef Vec<T, L> V;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return Resize<V>(_mm512_mask_mov_ps(Resize<__m512>(v), _mm512_movepi32_mask(Resize<__m512i>(m)),
+                                        Resize<__m512>(with)));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return Resize<V>(_mm512_mask_mov_pd(
+        Resize<__m512d>(v), _mm512_movepi64_mask(Resize<__m512i>(m)), Resize<__m512d>(with)));
+  }
+#endif
+  return Either<T, L>(m, with, v);
+}
+
+// The lanes whose bit is set, the lowest bit for lane 0, zero elsewhere.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> KeepBits(Vec<T, L> v, uint32_t bits) {
+#if defined(__AVX512F__)
+  typedef Vec<T, L> V;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return Resize<V>(_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), Resize<__m512>(v)));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return Resize<V>(_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), Resize<__m512d>(v)));
+  }
+#endif
+  typedef typename Lanes<T, L>::I I;
+  const Mask<T, L> own = (Mask<T, L>{} + 1) << Count<T, L>();
+  return Keep<T, L>(v, (own & static_cast<I>(bits)) != 0);
+}
+
+// The first `count` lanes, fewer than all.
+template <typename T, int L>
+SSPQ_INLINE void StoreFirst(T* p, Vec<T, L> v, int count) {
+#if defined(__AVX512F__)
+  const uint32_t bits = (1u << count) - 1;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return _mm512_mask_storeu_ps(p, static_cast<__mmask16>(bits), Resize<__m512>(v));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return _mm512_mask_storeu_pd(p, static_cast<__mmask8>(bits), Resize<__m512d>(v));
+  }
+#endif
+  for (int k = 0; k < count; ++k) p[k] = v[k];
 }
 
 // Lane k of the result is lane index[k] of a and b in a row.
@@ -125,14 +188,6 @@ SSPQ_INLINE Vec<T, L> Shuffle(Vec<T, L> a, Vec<T, L> b, Mask<T, L> index) {
 #else
   return __builtin_shuffle(a, b, index);
 #endif
-}
-
-// Bits as another type of vector, of which only as much as both have matters.
-template <typename To, typename From>
-SSPQ_INLINE To Resize(From v) {
-  To to = {};
-  __builtin_memcpy(&to, &v, sizeof(to) < sizeof(v) ? sizeof(to) : sizeof(v));
-  return to;
 }
 
 // p[index] where the mask is set, zero elsewhere, where nothing is read.

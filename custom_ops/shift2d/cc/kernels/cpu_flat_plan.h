@@ -1,0 +1,96 @@
+// The plan for small NCHW planes at stride 1, whose pixels are taken in the order of memory.
+#ifndef SSPQ_SHIFT2D_CPU_FLAT_PLAN_H_
+#define SSPQ_SHIFT2D_CPU_FLAT_PLAN_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/geometry.h"
+
+namespace sspq {
+
+// Whether planes are small enough. It decides on the order of the sums, so no version of the loops
+// and nothing but sizes may matter.
+inline bool IsFlat(const Geometry& g) {
+  auto small = [](const Axis& a) { return a.stride == 1 && a.pad == 0 && a.in <= kMostFlat; };
+  return g.nchw && small(g.h) && small(g.w);
+}
+
+template <typename T>
+class FlatPlan {
+ public:
+  FlatPlan(const Geometry& g, const ChannelTaps<T>& taps, bool backward)
+      : forward_(g.channels), adjoint_(backward ? g.channels : 0) {
+    const int64_t height = g.h.in, width = g.w.in;
+    shape_ = {height, width, (height * width + kFlatGroup - 1) / kFlatGroup, nullptr, nullptr};
+    const uint32_t all = (1u << width) - 1;
+    rows_ =
+        Masks(height, [&](int64_t i, int64_t d) { return i + d >= 0 && i + d < height ? all : 0; });
+    columns_ = Masks(width, [&](int64_t, int64_t d) {
+      return d < -width || d >= width ? 0 : d < 0 ? all << -d & all : all >> d;
+    });
+    shape_.rows = rows_.data();
+    shape_.columns = columns_.data();
+    for (int64_t c = 0; c < g.channels; ++c) {
+      const bool lost = taps.IsLost(c);
+      const Tap<T>&y = taps.y[c], &x = taps.x[c];
+      forward_[c] = {Clamp(y.offset, height),
+                     Clamp(x.offset, width),
+                     y.integer,
+                     x.integer,
+                     lost ? std::numeric_limits<T>::quiet_NaN() : y.lo,
+                     y.hi,
+                     x.lo,
+                     x.hi};
+      if (!backward) continue;
+      // The same with shift and weights reversed.
+      const FlatTap<T>& f = forward_[c];
+      adjoint_[c] = {-f.row - 1, -f.column - 1, f.integer_y, f.integer_x,
+                     f.hi_y,     f.lo_y,        f.hi_x,      f.lo_x};
+    }
+  }
+  FlatPlan(const FlatPlan&) = delete;  // the shape points into the plan
+
+  const FlatShape& shape() const { return shape_; }
+  const FlatTap<T>* forward(int64_t c) const { return &forward_[c]; }
+  const FlatTap<T>* adjoint(int64_t c) const { return &adjoint_[c]; }
+
+ private:
+  // Beyond this, nothing of the image is read, by none of three taps.
+  static int32_t Clamp(int64_t offset, int64_t size) {
+    return static_cast<int32_t>(std::max(-size - 1, std::min(size + 1, offset)));
+  }
+
+  // A plane's bits for every distance d of `lines` and kFlatReach: `row(i, d)` are those of row i.
+  template <typename Row>
+  std::vector<uint16_t> Masks(int64_t lines, const Row& row) const {
+    std::vector<uint16_t> words;
+    words.reserve(2 * (lines + kFlatReach) * shape_.groups);
+    for (int64_t d = -lines - kFlatReach; d < lines + kFlatReach; ++d) {
+      uint32_t bits = 0;
+      int64_t count = 0;
+      for (int64_t i = 0; i < shape_.height; ++i) {
+        bits |= row(i, d) << count;
+        count += shape_.width;
+        if (count < kFlatGroup) continue;
+        words.push_back(static_cast<uint16_t>(bits));
+        bits >>= kFlatGroup;
+        count -= kFlatGroup;
+      }
+      if (count > 0) words.push_back(static_cast<uint16_t>(bits));
+    }
+    return words;
+  }
+
+  std::vector<uint16_t> rows_, columns_;
+  std::vector<FlatTap<T>> forward_, adjoint_;
+  FlatShape shape_;
+};
+
+}  // namespace sspq
+
+#endif  // SSPQ_SHIFT2D_CPU_FLAT_PLAN_H_

@@ -1,0 +1,1 @@
+"""Models as files that need no checkpoint: packed, ONNX, frozen TensorFlow graphs."""

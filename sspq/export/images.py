@@ -1,0 +1,108 @@
+"""Images for a model, prepared as when it was trained, and how many of them it gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sspq import data
+from sspq.data import imagenet, scan
+from sspq.data.augment import Augmentor
+from sspq.data.dataset import IMAGE_SHAPE, DataError
+from sspq.data.flow import TestFlow, training_mean
+from sspq.data.imagenet_flow import EvalFlow, decode
+from sspq.export.predictor import Predictor
+from sspq.training.cifar_model import CifarSSPQ34
+from sspq.training.classifier import Classifier
+from sspq.training.validation import Tally
+
+BATCH = 64
+
+
+def _is_small(model: Classifier) -> bool:
+    return isinstance(model, CifarSSPQ34)
+
+
+def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
+    """``[images, labels]`` of all held-out images.
+
+    Args:
+        model: SSPQ34, or a network for ImageNet.
+        spec: for SSPQ34 what :func:`sspq.data.load` takes, else an ILSVRC folder.
+
+    Raises:
+        DataError: there are no such images, or they have classes that the model does not know.
+    """
+    if _is_small(model):
+        dataset = data.load(spec)
+        largest, flow = int(dataset.test_labels.max()), TestFlow(dataset, BATCH)
+    else:
+        tree = imagenet.find(spec, parts=("val",))
+        val = scan.scan(tree).for_evaluation(tree.val)
+        largest, flow = int(val.labels.max()), EvalFlow(val, BATCH, model.image_size)
+    if largest >= model.num_classes:
+        raise DataError(
+            f"{spec}: has labels up to {largest}, expected less than the {model.num_classes} "
+            "classes of the model"
+        )
+    flow.reset_state()
+    return iter(flow)
+
+
+def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None) -> np.ndarray:
+    """Image files as a batch for the model.
+
+    Args:
+        model: SSPQ34, or a network for ImageNet.
+        paths: of JPEG, PNG or other files that OpenCV reads.
+        spec: for SSPQ34 the data set that it was trained on, whose mean image is subtracted.
+
+    Raises:
+        DataError: a file is no image, or SSPQ34 has no ``spec``.
+    """
+    images = []
+    for path in paths:
+        image = decode(path)
+        if image is None:
+            raise DataError(f"{path}: is no image file that can be read")
+        images.append(image)
+    if not _is_small(model):
+        augmentor = Augmentor(model.image_size, None)
+        return np.stack([augmentor(image) for image in images])
+    if spec is None:
+        raise DataError(
+            "`--data` is missing: SSPQ34 subtracts the mean image of the data set that it was "
+            "trained on; give its folder, or 'digits'"
+        )
+    small = [
+        cv2.resize(image, IMAGE_SHAPE[:2], interpolation=cv2.INTER_AREA)[:, :, ::-1]
+        for image in images
+    ]
+    return np.stack(small).astype(np.float32) - training_mean(data.load(spec))
+
+
+def evaluate(predictor: Predictor, batches: Iterable[Any]) -> dict[str, float]:
+    """Top-1, top-5 and cross-entropy, as :meth:`sspq.training.validation.Tally.result` gives them.
+
+    An image counts as right in the top k if less than k classes have a larger logit than its own.
+    """
+    tally = Tally()
+    for images, labels in batches:
+        logits = predictor.logits(images).astype(np.float64)
+        own = logits[np.arange(len(labels)), labels]
+        larger = (logits > own[:, None]).sum(1)
+        finite = np.isfinite(logits).all(1)
+        wrong = [~(finite & (larger < k)) for k in (1, 5)]
+        most = logits.max(1)
+        cost = most + np.log(np.exp(logits - most[:, None]).sum(1)) - own
+        tally.add(wrong[0], wrong[1], float(cost.mean()))
+    return tally.result()
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax of ``[N, num_classes]``."""
+    e = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)

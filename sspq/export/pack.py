@@ -1,0 +1,177 @@
+"""Checkpoint to packed model, and packed model to the values that the graph computes with."""
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from sspq import models
+from sspq.export.container import Packed, PackedFileError
+from sspq.export.encoding import (
+    MOST_BITS,
+    Encoded,
+    EncodingError,
+    decode,
+    encode_codebook,
+    encode_float,
+    encode_quantized,
+    encode_uniform,
+)
+from sspq.export.source import Checkpoint, Values, read_values
+from sspq.quantizers.scope import WeightBits
+from sspq.report.environment import versions
+from sspq.report.layers import LINEAR, NORM, Layer, read_layers
+from sspq.training.classifier import Classifier
+
+RESTS = ("float32", "float16")
+
+# A batch normalization is stored as one tensor, its values in this order; folded, as its factor
+# and offset alone.
+_NORM_PARTS = ("gamma", "beta", "mean/EMA", "variance/EMA")
+
+
+def pack(
+    source: Checkpoint,
+    fold_bn: bool = False,
+    rest: str = "float32",
+    linear_bits: Optional[int] = None,
+) -> Packed:
+    """Encodes a checkpoint.
+
+    Quantized kernels, and those of few different values, come back bit by bit as the graph computes
+    with them. Those of more than 8 bits are stored as ``rest``, as is all that is not quantized.
+
+    Args:
+        source: the checkpoint and its model.
+        fold_bn: store of a batch normalization the factor ``gamma / sqrt(variance + epsilon)`` and
+            the offset ``beta - mean * factor``. That is exact up to float32 rounding.
+        rest: "float32", or "float16", which rounds.
+        linear_bits: round the kernel of the last linear layer to 2 to 8 bits with a scale for each
+            output, if the graph does not quantize it.
+
+    Raises:
+        ValueError: an option does not apply, or the checkpoint belongs to another model.
+    """
+    if rest not in RESTS:
+        raise ValueError("`rest` must be one of %s, got %r" % (RESTS, rest))
+    model = source.model
+    layers = read_layers(model)
+    variables, quantized = read_values(source)
+    tensors: Dict[str, Encoded] = {}
+    for name, values in quantized.items():
+        bits = model.weight_bits.of(name)
+        if bits <= MOST_BITS:
+            tensors[name] = encode_quantized(values, bits)
+    if linear_bits is not None:
+        kernel = _last_kernel(layers)
+        if kernel in quantized:
+            raise ValueError(
+                "`linear_bits`: the graph quantizes %s to %d bits itself"
+                % (kernel, model.weight_bits.of(kernel))
+            )
+        tensors[kernel] = encode_uniform(variables[kernel], linear_bits)
+    used = {**variables, **quantized}
+    for scope, epsilon in _norms(layers):
+        rows = [used.pop("%s/%s" % (scope, part)) for part in _NORM_PARTS]
+        tensors[scope] = encode_float(_folded(rows, epsilon) if fold_bn else np.stack(rows), rest)
+    for name, values in used.items():
+        if name not in tensors:
+            tensors[name] = encode_codebook(values) or encode_float(values, rest)
+    facts: Dict[str, Any] = {"versions": versions()}
+    if source.top1 is not None:
+        facts["checkpoint_top1"] = source.top1
+    return Packed(models.identity(model), dict(sorted(tensors.items())), facts)
+
+
+def unpack(packed: Packed, **settings: Any) -> Tuple[Classifier, Values]:
+    """The model without weight quantizers, and all its variables.
+
+    The kernels have the values that the quantizers gave. A folded batch normalization has a mean
+    of 0 and a variance of 1 - epsilon.
+
+    Args:
+        packed: a file's content.
+        settings: of the model's constructor, ``data_format`` for instance.
+
+    Raises:
+        PackedFileError: the tensors are not those of the model.
+    """
+    try:
+        model = models.rebuild(packed.model, **settings)
+    except ValueError as e:
+        raise PackedFileError("the packed model: %s" % e) from e
+    _check_plausible(model, packed)
+    layers = read_layers(model)
+    shapes = {name: shape for layer in layers for name, shape, _ in layer.variables}
+    values: Values = {}
+    left = dict(packed.tensors)
+    for scope, epsilon in _norms(layers):
+        if scope not in left:
+            raise PackedFileError("the packed model lacks %s" % scope)
+        values.update(_norm_values(scope, left.pop(scope), epsilon))
+    for name, tensor in left.items():
+        if shapes.get(name) != tensor.shape:
+            expected = shapes.get(name, "no such tensor")
+            raise PackedFileError(
+                "%.100s is %s in the packed model, expected %s" % (name, tensor.shape, expected)
+            )
+        values[name] = _decoded(name, tensor)
+    for name, shape in shapes.items():
+        if name not in values or values[name].shape != shape:
+            raise PackedFileError("the packed model lacks %s of shape %s" % (name, shape))
+    model.weight_bits = WeightBits(())
+    return model, values
+
+
+def _check_plausible(model: Classifier, packed: Packed) -> None:
+    """Before a graph is built: TensorFlow fails badly on sizes beyond any file."""
+    classes = {shape[-1] for shape in (t.shape for t in packed.tensors.values()) if shape}
+    if model.num_classes not in classes:
+        raise PackedFileError(
+            "no tensor of the packed model has its %d classes" % model.num_classes
+        )
+    if getattr(model, "image_size", 1) > 2**14:
+        raise PackedFileError("the packed model's images have %d pixels" % model.image_size)
+
+
+def _norms(layers: List[Layer]) -> List[Tuple[str, float]]:
+    """Scope and epsilon of each batch normalization with all its variables."""
+    found = []
+    for layer in layers:
+        names = {name for name, _, _ in layer.variables}
+        if layer.kind == NORM and names == {"%s/%s" % (layer.name, p) for p in _NORM_PARTS}:
+            found.append((layer.name, float(layer.epsilon or 0)))
+    return found
+
+
+def _last_kernel(layers: List[Layer]) -> str:
+    linear = [layer for layer in layers if layer.kind == LINEAR]
+    kernels = [n for n, shape, _ in (linear[-1].variables if linear else ()) if len(shape) == 2]
+    if len(kernels) != 1:
+        raise ValueError("`linear_bits`: the model has no linear layer that it applies to")
+    return kernels[0]
+
+
+def _folded(rows: List[np.ndarray], epsilon: float) -> np.ndarray:
+    gamma, beta, mean, variance = [row.astype(np.float64) for row in rows]
+    factor = gamma / np.sqrt(variance + epsilon)
+    return np.stack([factor, beta - mean * factor]).astype(np.float32)
+
+
+def _norm_values(scope: str, tensor: Encoded, epsilon: float) -> Values:
+    rows = _decoded(scope, tensor)
+    if tensor.scheme != "float" or rows.ndim != 2 or len(rows) not in (2, 4):
+        raise PackedFileError(
+            "%s: a batch normalization must be [2, channels] or [4, channels], got %s %s"
+            % (scope, tensor.scheme, list(tensor.shape))
+        )
+    if len(rows) == 2:
+        ones = np.ones(rows.shape[1], np.float32)
+        rows = np.stack([rows[0], rows[1], 0 * ones, np.float32(1 - epsilon) * ones])
+    return {"%s/%s" % (scope, part): row for part, row in zip(_NORM_PARTS, rows)}
+
+
+def _decoded(name: str, tensor: Encoded) -> np.ndarray:
+    try:
+        return decode(tensor)
+    except EncodingError as e:
+        raise PackedFileError("%s: %s" % (name, e)) from e

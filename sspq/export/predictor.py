@@ -1,0 +1,72 @@
+"""Logits of images from a checkpoint, a packed file or an ONNX file alike."""
+
+from typing import Any, Callable, NamedTuple, Optional
+
+import numpy as np
+from tensorpack.predict import PredictConfig
+from tensorpack.tfutils.sessinit import DictRestore, SessionInit
+
+from sspq.export import container
+from sspq.export.pack import unpack
+from sspq.export.source import Checkpoint, open_checkpoint
+from sspq.training.checkpoint import ExactRestore
+from sspq.training.classifier import Classifier
+from sspq.training.inference import OfflinePredictor
+from sspq.training.session import session_creator
+
+
+class Predictor(NamedTuple):
+    """A model that is ready to infer.
+
+    Attributes:
+        model: what it was made from.
+        logits: of the model's input images, ``[N, num_classes]``.
+        kind: "checkpoint", "packed" or "onnx".
+    """
+
+    model: Classifier
+    logits: Callable[[np.ndarray], np.ndarray]
+    kind: str
+
+
+def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
+    """Opens any of them.
+
+    Args:
+        path: of a file that ends in ``.safetensors`` or ``.onnx``, or of a checkpoint, see
+            :func:`sspq.export.source.open_checkpoint`.
+        name, settings: of the model; files that hold it accept no other.
+
+    Raises:
+        ValueError: there is no such model, or it is damaged.
+    """
+    if path.endswith(".safetensors"):
+        if name is not None:
+            raise ValueError("--model: %s says itself which model it is" % path)
+        return of_packed(container.read(path), **settings)
+    return of_checkpoint(open_checkpoint(path, name, **settings))
+
+
+def of_checkpoint(source: Checkpoint) -> Predictor:
+    """A checkpoint, its weights quantized once."""
+    restore = ExactRestore(source.prefix, parameters_only=True)
+    return Predictor(source.model, _tensorflow(source.model, restore), "checkpoint")
+
+
+def of_packed(packed: container.Packed, **settings: Any) -> Predictor:
+    """A packed file's content, in the same graph without weight quantizers."""
+    model, values = unpack(packed, **settings)
+    return Predictor(model, _tensorflow(model, DictRestore(values)), "packed")
+
+
+def _tensorflow(model: Classifier, restore: SessionInit) -> Callable[[np.ndarray], np.ndarray]:
+    predictor = OfflinePredictor(
+        PredictConfig(
+            model=model,
+            session_init=restore,
+            input_names=["input"],
+            output_names=["logits"],
+            session_creator=session_creator(),
+        )
+    )
+    return lambda images: predictor(images)[0]

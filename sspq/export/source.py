@@ -1,0 +1,75 @@
+"""What a user means by a model: a checkpoint or its folder, a packed file, an ONNX file."""
+
+import os
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from sspq import models
+from sspq.compat import tf
+from sspq.files import read_json
+from sspq.graphs.quantized import QUANTIZED_WEIGHTS
+from sspq.report.layers import inference_graph
+from sspq.training import checkpoint
+from sspq.training.classifier import Classifier
+from sspq.training.run_folder import REPORT, SETTINGS
+
+Values = Dict[str, np.ndarray]
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint with the model that it belongs to.
+
+    Attributes:
+        prefix: of its files.
+        top1: in percent as its run reports it, None if that is not known.
+    """
+
+    model: Classifier
+    prefix: str
+    top1: Optional[float]
+
+
+def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> Checkpoint:
+    """Finds a checkpoint and rebuilds its model.
+
+    Args:
+        path: a folder (its newest complete checkpoint), a prefix or one of the files behind it.
+        name: of :data:`sspq.models.MODELS`; None takes the model that ``run.json`` beside the
+            checkpoint describes.
+        settings: override those.
+
+    Raises:
+        ValueError: there is no complete checkpoint, or nothing says which model it is of.
+    """
+    prefix = checkpoint.resolve(path)
+    folder = os.path.dirname(prefix)
+    if name is not None:
+        return Checkpoint(models.build(name, **settings), prefix, None)
+    run = read_json(os.path.join(folder, SETTINGS))
+    if run is None:
+        raise ValueError(
+            "%s: there is no %s beside the checkpoint that says which model it is of; name it by "
+            "--model" % (path, SETTINGS)
+        )
+    report = read_json(os.path.join(folder, REPORT))
+    is_last = report is not None and not settings and prefix == checkpoint.last_complete(folder)
+    top1 = report.get("top1") if is_last else None
+    return Checkpoint(models.rebuild(run, **settings), prefix, top1)
+
+
+def check_fits(source: Checkpoint) -> None:
+    """Raises ValueError unless the checkpoint has exactly the model's variables."""
+    with inference_graph(source.model).as_default():
+        checkpoint.ExactRestore(source.prefix, parameters_only=True)._setup_graph()
+
+
+def read_values(source: Checkpoint) -> Tuple[Values, Values]:
+    """All variables of a checkpoint, and of the quantized ones what the graph computes with."""
+    graph = inference_graph(source.model)
+    with graph.as_default(), tf.Session() as sess:
+        checkpoint.ExactRestore(source.prefix, parameters_only=True).init(sess)
+        variables = sess.run({v.op.name: v for v in tf.global_variables()})
+        pairs = tf.get_collection(QUANTIZED_WEIGHTS)
+        quantized = sess.run({v.op.name: tensor for v, tensor in pairs})
+    return variables, quantized

@@ -1,0 +1,267 @@
+"""The commands of ``python -m sspq`` that are about one model."""
+
+import argparse
+import json
+import os
+from typing import Any, Callable, Dict, List, Optional
+
+import numpy as np
+from tabulate import tabulate
+
+from sspq import models
+from sspq.compat import tf
+from sspq.export import container, images, predictor
+from sspq.export.encoding import decode
+from sspq.export.pack import RESTS, pack, unpack
+from sspq.export.source import Checkpoint, check_fits, open_checkpoint
+from sspq.graphs.blocks import DATA_FORMATS
+from sspq.quantizers.scope import VARIANTS
+from sspq.report.size import MIB
+from sspq.report.summary import summarize
+from sspq.training.console import quieten
+
+_CHECKPOINT = "checkpoint: a run's folder, or a prefix such as model-100"
+_MODEL = _CHECKPOINT + "; or a packed or ONNX file"
+
+# Options that go to the model's constructor.
+_SETTINGS = ("bitw", "bita", "linear_bits", "num_classes", "image_size", "data_format", "variant")
+
+
+def _add_settings(p: argparse.ArgumentParser, linear_bits: bool = True) -> None:
+    p.add_argument(
+        "--model",
+        metavar="NAME",
+        help="one of %s; by default what run.json beside the checkpoint says"
+        % ", ".join(sorted(models.MODELS)),
+    )
+    p.add_argument("--bitw", type=int, help="bits of the weights, 1 to 32")
+    p.add_argument("--bita", type=int, help="bits of the activations, 1 to 32")
+    if linear_bits:
+        p.add_argument("--linear-bits", type=int, help="bits of the last layer's kernel")
+    p.add_argument("--num-classes", type=int)
+    p.add_argument("--image-size", type=int, help="pixels of an edge")
+    p.add_argument("--data-format", choices=DATA_FORMATS)
+    p.add_argument("--variant", choices=VARIANTS)
+
+
+def _settings(args: argparse.Namespace) -> Dict[str, Any]:
+    given = {name: getattr(args, name, None) for name in _SETTINGS}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _open(args: argparse.Namespace) -> Checkpoint:
+    return open_checkpoint(args.checkpoint, args.model, **_settings(args))
+
+
+def _summary(args: argparse.Namespace) -> None:
+    top1 = args.top1
+    if args.checkpoint:
+        source = _open(args)
+        check_fits(source)
+        model, top1 = source.model, source.top1 if top1 is None else top1
+    elif args.model:
+        model = models.build(args.model, **_settings(args))
+    else:
+        raise ValueError("`--model` or `--checkpoint` is missing: name what is to be summed up")
+    summary = summarize(model, top1)
+    if args.format != "table":
+        text = getattr(summary, "to_" + args.format)()
+        print(text, end="" if text.endswith("\n") else "\n")
+        return
+    print(summary)
+    published = models.compare_with_published(args.model) if args.model else None
+    if published:
+        print(published)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    source = _open(args)
+    packed = pack(source, args.fold_bn, args.rest, args.pack_linear_bits)
+    size = container.write(args.output, packed)
+    packed = container.read(args.output)
+    print(_size_line(args.output, size, packed))
+    _compare(source, packed, args)
+
+
+def _compare(source: Checkpoint, packed: container.Packed, args: argparse.Namespace) -> None:
+    """Runs both on the same images and tells the difference of the logits."""
+    if args.images < 1:
+        return
+    if args.data:
+        batches = images.test_batches(source.model, args.data)
+        what, batch = "test images", next(batches)[0][: args.images]
+    else:
+        spec = source.model.inputs()[0]
+        shape = [args.images] + spec.shape.as_list()[1:]
+        noise = np.random.RandomState(0).randint(0, 256, shape)
+        what, batch = "images of noise", noise.astype(spec.dtype.as_numpy_dtype)
+    before = predictor.of_checkpoint(source).logits(batch)
+    settings = {k: v for k, v in _settings(args).items() if k == "data_format"}
+    after = predictor.of_packed(packed, **settings).logits(batch)
+    print(
+        "logits of %d %s: off by at most %.2g, of %.2g; the largest is the same in %d"
+        % (
+            len(batch),
+            what,
+            np.abs(after - before).max(),
+            np.abs(before).max(),
+            (after.argmax(1) == before.argmax(1)).sum(),
+        )
+    )
+
+
+def _size_line(path: str, size: int, packed: container.Packed) -> str:
+    return "%s: %d bytes = %.3f MiB: tensors %d, header %d" % (
+        path,
+        size,
+        size / MIB,
+        packed.nbytes,
+        size - packed.nbytes,
+    )
+
+
+def _unpack(args: argparse.Namespace) -> None:
+    _, values = unpack(container.read(args.file))
+    with open(args.output, "wb") as f:
+        np.savez(f, **values)
+    print(
+        "%s: %d variables, with the values that the graph computes with"
+        % (args.output, len(values))
+    )
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    packed = container.read(args.file)
+    unpack(packed)  # refuses what is not the model's
+    tensors: Dict[str, Dict[str, Any]] = {
+        name: {
+            "scheme": t.scheme,
+            "bits": t.bits,
+            "shape": list(t.shape),
+            "bytes": t.nbytes,
+            "values": len(np.unique(decode(t))),
+        }
+        for name, t in packed.tensors.items()
+    }
+    size = os.path.getsize(args.file)
+    if args.json:
+        about = {"model": packed.model, "facts": packed.facts, "file_bytes": size}
+        print(json.dumps(dict(about, tensor_bytes=packed.nbytes, tensors=tensors), indent=2))
+        return
+    rows = [
+        (
+            name,
+            t["scheme"],
+            t["bits"],
+            "x".join(str(n) for n in t["shape"]),
+            t["bytes"],
+            t["values"],
+        )
+        for name, t in tensors.items()
+    ]
+    print(tabulate(rows, ("tensor", "scheme", "bits", "shape", "bytes", "values")))
+    print("\n%s\n%s" % (json.dumps(packed.model), json.dumps(packed.facts)))
+    print(_size_line(args.file, size, packed))
+
+
+def _eval(args: argparse.Namespace) -> None:
+    chosen = predictor.load(args.file, args.model, **_settings(args))
+    result = images.evaluate(chosen, images.test_batches(chosen.model, args.data))
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print(
+            "%s (%s)  top-1 %.2f %%  top-5 %.2f %%"
+            % (args.file, chosen.kind, result["top1"], result["top5"])
+        )
+
+
+def _predict(args: argparse.Namespace) -> None:
+    chosen = predictor.load(args.file, args.model, **_settings(args))
+    batch = images.read_images(chosen.model, args.images, args.data)
+    labels = _labels(args.labels, chosen.model.num_classes)
+    for path, row in zip(args.images, images.probabilities(chosen.logits(batch))):
+        print(path)
+        for k in np.argsort(-row, kind="stable")[:5]:
+            print("  %7.3f %%  %s" % (100 * row[k], labels[k]))
+
+
+def _labels(path: Optional[str], count: int) -> List[str]:
+    if path is None:
+        return [str(k) for k in range(count)]
+    with open(path) as f:
+        names = f.read().splitlines()
+    if len(names) != count:
+        raise ValueError(
+            "`--labels`: %s has %d lines, expected one for each of %d classes"
+            % (path, len(names), count)
+        )
+    return names
+
+
+def add(commands: Any) -> None:
+    """Adds the commands to the parser of ``python -m sspq``."""
+
+    def command(name: str, run: Callable[[Any], None], help: str) -> argparse.ArgumentParser:
+        p = commands.add_parser(name, help=help)
+        p.set_defaults(run=_quietly(run))
+        return p
+
+    p = command("summary", _summary, "parameters, bits, bytes and work of a model by layer")
+    p.add_argument("--checkpoint", metavar="F", help=_CHECKPOINT)
+    p.add_argument("--top1", type=float, help="in percent, for the information density")
+    formats = p.add_mutually_exclusive_group()
+    for name in ("json", "csv", "markdown"):
+        formats.add_argument(
+            "--" + name, dest="format", action="store_const", const=name, default="table"
+        )
+    _add_settings(p)
+
+    p = command("pack", _pack, "checkpoint to packed file: quantized weights at their own bits")
+    p.add_argument("checkpoint", help=_CHECKPOINT)
+    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*" + container.SUFFIX)
+    p.add_argument(
+        "--fold-bn", action="store_true", help="batch normalization as a factor and an offset"
+    )
+    p.add_argument("--rest", choices=RESTS, default="float32", help="of what is not quantized")
+    p.add_argument(
+        "--linear-bits",
+        dest="pack_linear_bits",
+        type=int,
+        help="round a float32 last layer to 2 to 8 bits",
+    )
+    p.add_argument("--data", help="compare the logits of these test images, not of noise")
+    p.add_argument("--images", type=int, default=8, help="to compare the logits of; 0: none")
+    _add_settings(p, linear_bits=False)
+
+    p = command("unpack", _unpack, "packed file to .npz: the values that the graph computes with")
+    p.add_argument("file", help="packed file")
+    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*.npz")
+
+    p = command("inspect", _inspect, "what is in a packed file")
+    p.add_argument("file", help="packed file")
+    p.add_argument("--json", action="store_true", help="as JSON")
+
+    p = command("eval", _eval, "top-1 and top-5 on held-out images")
+    p.add_argument("file", metavar="MODEL", help=_MODEL)
+    p.add_argument("--data", required=True, help="digits, CIFAR-100's or ImageNet's folder")
+    p.add_argument("--json", action="store_true", help="as JSON")
+    _add_settings(p)
+
+    p = command("predict", _predict, "the five most likely classes of image files")
+    p.add_argument("file", metavar="MODEL", help=_MODEL)
+    p.add_argument("images", nargs="+", metavar="IMAGE")
+    p.add_argument("--data", help="for SSPQ34: the data set that it was trained on")
+    p.add_argument("--labels", metavar="FILE", help="names of the classes, one a line")
+    _add_settings(p)
+
+
+def _quietly(run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Without what TensorFlow and tensorpack print while they build a graph."""
+
+    def quiet(args: Any) -> None:
+        quieten()
+        tf.logging.set_verbosity(tf.logging.ERROR)
+        run(args)
+
+    return quiet

@@ -1,0 +1,195 @@
+"""The networks by name, with the sizes that were published for them.
+
+To add one, write a :class:`sspq.training.classifier.Classifier` whose ``describe()["model"]`` tells
+it from all others, and give it an entry in ``MODELS`` and one in ``_DESCRIBED``.
+"""
+
+import inspect
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from sspq.graphs.imagenet import BLOCKS, MODES
+from sspq.report.layers import inference_graph
+from sspq.report.size import MIB, ModelSize, model_size
+from sspq.training.alexnet_model import AlexNet
+from sspq.training.cifar_model import CifarSSPQ34
+from sspq.training.classifier import Classifier
+from sspq.training.imagenet_model import GRAPHS, ImageNetSSPQ
+from sspq.training.lenet_model import LeNet
+
+Factory = Callable[..., Classifier]
+
+
+class Published(NamedTuple):
+    """What the authors report: MB (they mean MiB), top-1 in percent, and the bits that it fits.
+
+    ``settings`` are arguments of :func:`build`; ``note`` says what they mean and what is left over.
+    """
+
+    mb: float
+    top1: float
+    settings: Dict[str, Any]
+    note: str
+
+
+class Entry(NamedTuple):
+    """A network: what makes it, with which arguments, and what was published of it."""
+
+    factory: Factory
+    settings: Dict[str, Any]
+    published: Optional[Published] = None
+
+
+def _imagenet(graph: str, mode: str, depth: int, published: Optional[Published] = None) -> Entry:
+    return Entry(ImageNetSSPQ, {"graph": graph, "mode": mode, "depth": depth}, published)
+
+
+_FLOAT32 = "all in float32"
+_ONE_BIT = "1-bit kernels and a float32 linear layer"
+
+MODELS: Dict[str, Entry] = {
+    "sspq34": Entry(CifarSSPQ34, {}),
+    "alexnet": Entry(AlexNet, {}),
+    "lenet": Entry(LeNet, {}),
+    "lspq50": _imagenet(
+        "resnet_model4",
+        "QresIBShift",
+        50,
+        Published(3.55, 73.93, {"bitw": 1, "linear_bits": 32}, _ONE_BIT),
+    ),
+    "sspq50": _imagenet(
+        "resnet_model2",
+        "QresIBShift",
+        50,
+        Published(9.79, 73.67, {"bitw": 1, "linear_bits": 32}, _ONE_BIT),
+    ),
+    "resnet50": _imagenet("resnet_model3", "resnet", 50, Published(97.49, 76.35, {}, _FLOAT32)),
+    "resIBShift50": _imagenet(
+        "resnet_model3", "resIBShift", 50, Published(54.41, 75.83, {}, _FLOAT32)
+    ),
+    "asl50": _imagenet(
+        "resnet_model3",
+        "asl",
+        50,
+        Published(
+            84.74,
+            72.3,
+            {},
+            "in float32. The released shift has fewer channels than its input, and reads beyond "
+            "its variable; here it has as many",
+        ),
+    ),
+}
+for _depth in BLOCKS:
+    MODELS.setdefault("lspq%d" % _depth, _imagenet("resnet_model4", "QresIBShift", _depth))
+    MODELS.setdefault("sspq%d" % _depth, _imagenet("resnet_model2", "QresIBShift", _depth))
+    for _mode in MODES:
+        if _depth >= 50 or _mode not in ("se", "resnext32x4d", "QresIBShift"):
+            if _mode != "QresIBShift":
+                MODELS.setdefault(
+                    "%s%d" % (_mode, _depth), _imagenet("resnet_model3", _mode, _depth)
+                )
+
+# describe()["model"]: the factory, and the arguments that the name stands for.
+_DESCRIBED: Dict[str, Tuple[Factory, Dict[str, Any]]] = {
+    "SSPQ34": (CifarSSPQ34, {}),
+    AlexNet.NAME: (AlexNet, {}),
+    LeNet.NAME: (LeNet, {}),
+}
+_DESCRIBED.update(
+    (
+        "%s %s%d" % (graph, mode, depth),
+        (ImageNetSSPQ, {"graph": graph, "mode": mode, "depth": depth}),
+    )
+    for graph in GRAPHS
+    for mode in MODES
+    for depth in BLOCKS
+)
+
+# What describe() calls the bits, and the constructors' arguments.
+_BITS = {
+    "weights": "bitw",
+    "activations": "bita",
+    "gradients": "bitg",
+    "linear": "linear_bits",
+}
+# What of describe() matters to infer.
+IDENTITY = ("model", "variant", "bits", "num_classes", "image_size", "width")
+
+
+def _accepted(factory: Factory) -> List[str]:
+    return list(inspect.signature(factory).parameters)
+
+
+def _make(name: str, factory: Factory, settings: Mapping[str, Any]) -> Classifier:
+    for key, value in settings.items():
+        if key not in _accepted(factory):
+            raise ValueError(
+                "%s has no `%s` (%r); it knows %s"
+                % (name, key, value, ", ".join(_accepted(factory)))
+            )
+    return factory(**settings)
+
+
+def build(name: str, **settings: Any) -> Classifier:
+    """The network of that name; ``settings`` go to its constructor and override its own.
+
+    Raises:
+        ValueError: there is none of that name, or it does not know a setting.
+    """
+    if name not in MODELS:
+        raise ValueError("`model` must be one of %s, got %r" % (", ".join(sorted(MODELS)), name))
+    entry = MODELS[name]
+    return _make(name, entry.factory, {**entry.settings, **settings})
+
+
+def identity(model: Classifier) -> Dict[str, Any]:
+    """What of ``model.describe()`` matters to infer: enough for :func:`rebuild`."""
+    described = model.describe()
+    return {key: described[key] for key in IDENTITY if key in described}
+
+
+def rebuild(description: Any, **settings: Any) -> Classifier:
+    """The model that describes itself as ``description``, from a run's ``run.json`` for instance.
+
+    Args:
+        description: of :meth:`Classifier.describe`; other keys are ignored.
+        settings: override the description's.
+
+    Raises:
+        ValueError: there is no such model, or a value is outside its range.
+    """
+    name = description.get("model") if isinstance(description, dict) else None
+    if not isinstance(name, str) or name not in _DESCRIBED:
+        raise ValueError("no model describes itself as %.200r" % (name,))
+    factory, own = _DESCRIBED[name]
+    bits = description.get("bits")
+    if not isinstance(bits, dict):
+        raise ValueError("%s: `bits` must be an object, got %.200r" % (name, bits))
+    described = {_BITS[key]: value for key, value in bits.items() if key in _BITS}
+    described.update((k, description[k]) for k in IDENTITY if k in description)
+    given = {k: value for k, value in described.items() if k in _accepted(factory)}
+    model = _make(name, factory, {**own, **given, **settings})
+    if not settings and identity(model) != {k: description.get(k) for k in identity(model)}:
+        raise ValueError("%s: the description %.300r is incomplete" % (name, description))
+    return model
+
+
+def trainable_size(model: Classifier) -> ModelSize:
+    """:func:`sspq.report.size.model_size` of a model."""
+    variables = inference_graph(model).get_collection("trainable_variables")
+    return model_size([(v.op.name, tuple(v.shape.as_list())) for v in variables], model.weight_bits)
+
+
+def compare_with_published(name: str) -> Optional[str]:
+    """The published size beside the graph's, as one line; None if none was published."""
+    published = MODELS[name].published
+    if published is None:
+        return None
+    size = trainable_size(build(name, **published.settings)).quantized_bytes / MIB
+    return "published       %.2f MB at %.2f %% top-1; the graph has %.3f MiB (%+.2f %%): %s" % (
+        published.mb,
+        published.top1,
+        size,
+        100 * (size / published.mb - 1),
+        published.note,
+    )

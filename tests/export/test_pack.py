@@ -1,0 +1,216 @@
+"""A packed model computes what its checkpoint does, in as many bytes as were counted."""
+
+import re
+
+import numpy as np
+import pytest
+
+from sspq import models
+from sspq.compat import tf
+from sspq.export import container
+from sspq.export.container import PackedFileError
+from sspq.export.encoding import encode_float
+from sspq.export.pack import pack, unpack
+from sspq.export.predictor import of_checkpoint, of_packed
+from sspq.export.source import open_checkpoint, read_values
+from sspq.quantizers.scope import WeightBits, WeightScope
+from sspq.report.size import MIB
+from sspq.report.summary import summarize
+from tests.export.models import noise, save, small
+
+NOTHING = re.compile(r"(?!)")
+LSSPQ50 = dict(bitw=1, image_size=64)
+
+
+@pytest.fixture(scope="module")
+def l_sspq50(tmp_path_factory):
+    with tf.Graph().as_default():
+        return save(tmp_path_factory.mktemp("lspq50"), models.build("lspq50", **LSSPQ50))
+
+
+@pytest.fixture(scope="module")
+def sspq34(tmp_path_factory):
+    with tf.Graph().as_default():
+        return save(tmp_path_factory.mktemp("sspq34"), small(bitw=4, bita=4))
+
+
+def stored(packed, folder):
+    path = str(folder / "m.sspq.safetensors")
+    return container.write(path, packed), container.read(path)
+
+
+def check_bit_exact(source, packed):
+    variables, quantized = read_values(source)
+    _, values = unpack(packed)
+    assert set(values) == set(variables)
+    for name, expected in {**variables, **quantized}.items():
+        assert values[name].dtype == np.float32
+        assert values[name].tobytes() == expected.tobytes(), name
+
+
+def test_sspq34_comes_back_bit_by_bit_at_every_width(tmp_path):
+    model = small()
+    # A width for each block: all of them in one graph.
+    blocks = ["conv2blk1", "conv2blk2", "conv3blk1", "conv3blk2", "conv4blk1", "conv4blk2"]
+    blocks += ["conv5blk1", "conv5blk2"]
+    rules = [
+        (WeightScope(re.compile(name + ".*/W$"), NOTHING), bits + 1)
+        for bits, name in enumerate(blocks)
+    ]
+    model.weight_bits = WeightBits(tuple(rules))
+    source = save(tmp_path, model)
+    _, packed = stored(pack(source), tmp_path)
+    for bits, name in enumerate(blocks):
+        assert packed.tensors[name + "/conv1x1a/W"].bits == bits + 1
+    check_bit_exact(source, packed)
+
+
+@pytest.mark.parametrize("variant, kernels", [("paper", 34), ("released", 3)])
+def test_both_variants_come_back_bit_by_bit(variant, kernels, tmp_path):
+    source = save(tmp_path, small(bitw=3, variant=variant))
+    _, packed = stored(pack(source), tmp_path)
+    assert sum(t.scheme != "float" for t in packed.tensors.values()) == kernels
+    check_bit_exact(source, packed)
+
+
+def test_l_sspq50_comes_back_bit_by_bit(l_sspq50, tmp_path):
+    _, packed = stored(pack(l_sspq50), tmp_path)
+    assert {t.scheme for t in packed.tensors.values()} == {"sign", "float"}
+    check_bit_exact(l_sspq50, packed)
+    images = noise(l_sspq50.model)
+    expected = of_checkpoint(l_sspq50).logits(images)
+    np.testing.assert_array_equal(of_packed(packed).logits(images), expected)
+
+
+def test_l_sspq50_at_one_bit_has_the_published_size(l_sspq50, tmp_path):
+    size, packed = stored(pack(l_sspq50, fold_bn=True), tmp_path)
+    counted = summarize(l_sspq50.model).totals.quantized_bytes
+    assert packed.nbytes == counted
+    assert size < 1.01 * counted and size <= 3.60 * MIB
+    images = noise(l_sspq50.model)
+    expected = of_checkpoint(l_sspq50).logits(images)
+    assert np.corrcoef(of_packed(packed).logits(images).ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_l_sspq50_fits_below_2_2_mib_with_an_8_bit_linear_layer(l_sspq50, tmp_path):
+    options = dict(fold_bn=True, rest="float16", linear_bits=8)
+    size, packed = stored(pack(l_sspq50, **options), tmp_path)
+    assert size < 2.2 * MIB
+    images = noise(l_sspq50.model)
+    expected = of_checkpoint(l_sspq50).logits(images)
+    assert np.corrcoef(of_packed(packed).logits(images).ravel(), expected.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("fold_bn", [False, True])
+def test_the_bytes_are_the_counted_ones(fold_bn, sspq34):
+    totals = summarize(sspq34.model).totals
+    averages = 0 if fold_bn else 4 * totals.averages
+    assert pack(sspq34, fold_bn).nbytes == totals.quantized_bytes + averages
+
+
+def test_logits_are_the_checkpoint_s_to_the_bit(sspq34):
+    images = noise(sspq34.model, 8)
+    expected = of_checkpoint(sspq34).logits(images)
+    np.testing.assert_array_equal(of_packed(pack(sspq34)).logits(images), expected)
+
+
+def test_folded_norms_give_the_same_logits_in_float32(tmp_path):
+    source = save(tmp_path, small(bitw=4))
+    images = noise(source.model, 8)
+    expected = of_checkpoint(source).logits(images)
+    folded = of_packed(pack(source, fold_bn=True)).logits(images)
+    np.testing.assert_allclose(folded, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_weights_of_few_values_get_their_codebook(tmp_path):
+    """As single-level quantization leaves them: any kernel, the first and the last included."""
+
+    def share_weights(sess):
+        for v in tf.global_variables():
+            if v.op.name in ("conv1/W", "fct/W"):
+                value = sess.run(v)
+                v.load(np.round(value / np.abs(value).max() * 8).astype(np.float32) / 64, sess)
+
+    source = save(tmp_path, small(bitw=32), share_weights)
+    packed = pack(source)
+    for name in ("conv1/W", "fct/W"):
+        assert packed.tensors[name].scheme == "codebook" and packed.tensors[name].bits <= 5
+    check_bit_exact(source, packed)
+
+
+def test_kernels_of_more_than_8_bits_are_kept_as_they_are(tmp_path):
+    source = save(tmp_path, small(bitw=9))
+    packed = pack(source)
+    assert packed.tensors["conv2blk1/conv1x1a/W"].bits == 32
+    check_bit_exact(source, packed)
+
+
+def test_options_that_do_not_apply_are_refused(sspq34, tmp_path):
+    with pytest.raises(ValueError, match="`rest` must be one of"):
+        pack(sspq34, rest="float8")
+    source = save(tmp_path, models.build("lspq18", image_size=32, linear_bits=8, num_classes=10))
+    with pytest.raises(ValueError, match="the graph quantizes linear/W to 8 bits itself"):
+        pack(source, linear_bits=4)
+
+
+def test_a_checkpoint_of_another_model_is_refused(sspq34):
+    with pytest.raises(ValueError, match="belongs to another graph"):
+        pack(sspq34._replace(model=models.build("sspq34", num_classes=11)))
+
+
+def test_the_run_s_settings_say_which_model_it_is(sspq34, tmp_path):
+    opened = open_checkpoint(sspq34.prefix)
+    assert models.identity(opened.model) == models.identity(sspq34.model)
+    assert open_checkpoint(sspq34.prefix, bita=32).model.describe()["bits"]["activations"] == 32
+    lonely = save(tmp_path, small())
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(ValueError, match="name it by --model"):
+        open_checkpoint(lonely.prefix)
+    assert open_checkpoint(lonely.prefix, "sspq34", num_classes=10).model.num_classes == 10
+
+
+def without(name):
+    return lambda tensors: tensors.pop(name)
+
+
+def put(name, shape):
+    return lambda tensors: tensors.update({name: encode_float(np.zeros(shape), "float32")})
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (without("fct/b"), r"lacks fct/b of shape \(10,\)"),
+        (without("conv2/bnlast"), "lacks conv2/bnlast"),
+        (put("fct/b", (11,)), r"fct/b is \(11,\) in the packed model, expected \(10,\)"),
+        (put("conv9/W", (1,)), "conv9/W is .* expected no such tensor"),
+        (put("conv2/bnlast", (3, 16)), r"\[2, channels\] or \[4, channels\]"),
+        (put("conv2/bnlast", (2, 17)), "lacks conv2/bnlast/gamma"),
+        (put("conv2/bnlast", ()), r"\[2, channels\]"),
+    ],
+)
+def test_tensors_of_another_model_are_refused(change, why, sspq34):
+    packed = pack(sspq34)
+    change(packed.tensors)
+    with pytest.raises(PackedFileError, match=why):
+        unpack(packed)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("model", "SSPQ35"),
+        ("model", ["SSPQ34"]),
+        ("num_classes", 10**15),
+        ("num_classes", "10"),
+        ("variant", None),
+        ("bits", 8),
+        ("bits", {"weights": "four"}),
+        ("bits", {"weights": 4}),
+    ],
+)
+def test_a_hostile_description_is_refused(key, value, sspq34):
+    packed = pack(sspq34)
+    packed.model[key] = value
+    with pytest.raises(PackedFileError):
+        unpack(packed)
