@@ -17,21 +17,22 @@ from sspq.data.imagenet_flow import EvalFlow, decode
 from sspq.export.predictor import Predictor
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.classifier import Classifier
+from sspq.training.lenet_model import LeNet
 from sspq.training.validation import Tally
 
 BATCH = 64
 
 
 def _is_small(model: Classifier) -> bool:
-    return isinstance(model, CifarSSPQ34)
+    return isinstance(model, (CifarSSPQ34, LeNet))
 
 
 def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     """``[images, labels]`` of all held-out images.
 
     Args:
-        model: SSPQ34, or a network for ImageNet.
-        spec: for SSPQ34 what :func:`sspq.data.load` takes, else an ILSVRC folder.
+        model: SSPQ34 or LeNet, or a network for ImageNet.
+        spec: for the former what :func:`sspq.data.load` takes, else an ILSVRC folder.
 
     Raises:
         DataError: there are no such images, or they have classes that the model does not know.
@@ -56,12 +57,12 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
     """Image files as a batch for the model.
 
     Args:
-        model: SSPQ34, or a network for ImageNet.
+        model: SSPQ34 or LeNet, or a network for ImageNet.
         paths: of JPEG, PNG or other files that OpenCV reads.
-        spec: for SSPQ34 the data set that it was trained on, whose mean image is subtracted.
+        spec: for the former the data set that it was trained on, whose mean image is subtracted.
 
     Raises:
-        DataError: a file is no image, or SSPQ34 has no ``spec``.
+        DataError: a file is no image, or the former have no ``spec``.
     """
     images = []
     for path in paths:
@@ -74,7 +75,7 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
         return np.stack([augmentor(image) for image in images])
     if spec is None:
         raise DataError(
-            "`--data` is missing: SSPQ34 subtracts the mean image of the data set that it was "
+            "`--data` is missing: the network subtracts the mean image of the data set that it was "
             "trained on; give its folder, or 'digits'"
         )
     small = [

@@ -126,6 +126,7 @@ def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
         axes.fill_between(edges[:-1], 100 * counts, step="post", color=_BEFORE, label="float32")
         axes.set_xlabel("weight")
         axes.set_ylabel("float32 weights in an interval (%)")
+        axes.set_ylim(bottom=0)
         members = axes.twinx()
         used = [k for k, n in enumerate(last["members"]) if n]
         centres = [last["codebook"][k] for k in used]
