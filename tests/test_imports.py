@@ -17,6 +17,7 @@ ORDER = [
     {"graphs", "data"},
     {"resnet_model2", "resnet_model3", "resnet_model4"},
     {"training", "report"},
+    {"caffe"},
     {"cli"},
     {"__main__", "__init__"},
 ]
