@@ -15,6 +15,7 @@ from sspq.data.dataset import IMAGE_SHAPE, DataError
 from sspq.data.flow import TestFlow, training_mean
 from sspq.data.imagenet_flow import EvalFlow, decode
 from sspq.export.predictor import Predictor
+from sspq.training.alexnet_model import AlexNet
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.classifier import Classifier
 from sspq.training.lenet_model import LeNet
@@ -43,7 +44,10 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     else:
         tree = imagenet.find(spec, parts=("val",))
         val = scan.scan(tree).for_evaluation(tree.val)
-        largest, flow = int(val.labels.max()), EvalFlow(val, BATCH, model.image_size)
+        largest, flow = (
+            int(val.labels.max()),
+            EvalFlow(val, BATCH, model.image_size, stretch=isinstance(model, AlexNet)),
+        )
     if largest >= model.num_classes:
         raise DataError(
             f"{spec}: has labels up to {largest}, expected less than the {model.num_classes} "
@@ -71,7 +75,7 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
             raise DataError(f"{path}: is no image file that can be read")
         images.append(image)
     if not _is_small(model):
-        augmentor = Augmentor(model.image_size, None)
+        augmentor = Augmentor(model.image_size, None, stretch=isinstance(model, AlexNet))
         return np.stack([augmentor(image) for image in images])
     if spec is None:
         raise DataError(

@@ -41,6 +41,7 @@ class FolderInput:
         args: the script's options.
         processes: that train together; each gets its share.
         training: whether training images are needed beside those for validation.
+        as_caffe: cut images out as Caffe does for AlexNet, not as fb.resnet.torch does.
 
     Attributes:
         num_classes: what the network tells apart.
@@ -51,9 +52,14 @@ class FolderInput:
     """
 
     def __init__(
-        self, args: argparse.Namespace, processes: Processes, training: bool = True
+        self,
+        args: argparse.Namespace,
+        processes: Processes,
+        training: bool = True,
+        as_caffe: bool = False,
     ) -> None:
         self._args = args
+        self._as_caffe = as_caffe
         self._processes = processes
         self._watched = Watched()
         tree = imagenet.find(args.data, args.meta_dir, imagenet.PARTS if training else ("val",))
@@ -98,7 +104,7 @@ class FolderInput:
             "image_size": args.image_size,
             "seed": args.seed,
             "first_epoch": first_epoch,
-            "augmentation": augmentation(args),
+            "augmentation": augmentation(args, self._as_caffe),
             "rank": self._processes.rank,
             "ranks": ranks,
         }
@@ -121,7 +127,14 @@ class FolderInput:
     def _validation_flow(self, rank: int, ranks: int) -> Any:
         args = self._args
         return EvalFlow(
-            self._val, EVAL_BATCH, args.image_size, args.skip_bad, rank, ranks, args.processes
+            self._val,
+            EVAL_BATCH,
+            args.image_size,
+            args.skip_bad,
+            rank,
+            ranks,
+            args.processes,
+            stretch=self._as_caffe,
         )
 
     def batches(self) -> tuple[Iterator[Any], int]:
@@ -136,7 +149,12 @@ class FolderInput:
         args = self._args
         with tf.Graph().as_default():
             dataset = imagenet_symbolic.eval_dataset(
-                self._val, EVAL_BATCH, args.image_size, args.skip_bad, parallel=_threads(args)
+                self._val,
+                EVAL_BATCH,
+                args.image_size,
+                args.skip_bad,
+                stretch=self._as_caffe,
+                parallel=_threads(args),
             )
             batch = dataset.make_one_shot_iterator().get_next()
             sess = tf.Session()
@@ -183,4 +201,5 @@ def classes_of(load: str | None) -> int:
     if not load:
         return DEFAULT_CLASSES
     shapes = checkpoint.shapes(checkpoint.resolve(load))
-    return shapes["linear/W"][-1] if "linear/W" in shapes else DEFAULT_CLASSES
+    last = [shapes[name] for name in ("linear/W", "fc8/W") if name in shapes]
+    return last[0][-1] if last else DEFAULT_CLASSES

@@ -2,9 +2,9 @@
 
 import argparse
 import os
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
-from sspq.data.augment import Augmentation
+from sspq.data.augment import RELEASED, Augmentation, CaffeAugmentation
 from sspq.graphs.imagenet import BLOCKS, MODES
 from sspq.training import options, trainers
 from sspq.training.imagenet_model import GRAPHS
@@ -12,6 +12,7 @@ from sspq.training.schedule import Schedule, warmed_up, within
 
 BASE_LR = 0.1  # for as many images a step:
 BASE_BATCH = 256
+LEAST_AREA = RELEASED.area[0]
 WARM_UP_EPOCHS = 5  # of larger batches
 
 
@@ -103,7 +104,7 @@ def add_images(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--processes", type=int, help="that read images; by default one a core")
     p.add_argument(
-        "--min-area", type=float, default=0.08, help="least part of an image that is cut out"
+        "--min-area", type=float, default=LEAST_AREA, help="least part of an image that is cut out"
     )
     p.add_argument("--no-colour", action="store_true", help="leave colours as they are")
     p.add_argument("--no-mirror", action="store_true", help="do not mirror images")
@@ -114,8 +115,12 @@ def log_folder(step: Step, args: argparse.Namespace) -> str:
     return "train_log/imagenet-%s%s" % (step.name.lower(), "-eval" if args.eval else "")
 
 
-def augmentation(args: argparse.Namespace) -> Augmentation:
+def augmentation(
+    args: argparse.Namespace, as_caffe: bool = False
+) -> Union[Augmentation, CaffeAugmentation]:
     """What is done to training images."""
+    if as_caffe:
+        return CaffeAugmentation(not args.no_mirror)
     return Augmentation((args.min_area, 1.0), not args.no_colour, not args.no_mirror)
 
 

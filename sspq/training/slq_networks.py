@@ -46,6 +46,7 @@ class Network(NamedTuple):
         float32, stages: how it is trained ahead of quantization, and in each of its stages.
         image_size: of an ILSVRC folder's images; 0 if the network takes 32x32 images of a data set
             that is held in memory.
+        as_caffe: see :class:`sspq.training.imagenet_input.FolderInput`.
     """
 
     make: Callable[[argparse.Namespace, int], Classifier]
@@ -53,10 +54,13 @@ class Network(NamedTuple):
     float32: Recipe
     stages: Recipe
     image_size: int = 0
+    as_caffe: bool = False
 
     def data(self, args: argparse.Namespace, processes: Processes, training: bool) -> Data:
         """What the options say to train and evaluate on."""
-        return FolderInput(args, processes, training) if self.image_size else ImagesInput(args)
+        if not self.image_size:
+            return ImagesInput(args)
+        return FolderInput(args, processes, training, self.as_caffe)
 
 
 def _lenet(args: argparse.Namespace, classes: int) -> Classifier:
@@ -102,7 +106,12 @@ NETWORKS: Dict[str, Network] = {
     "lenet": Network(_lenet, ALL, Recipe(64, 0.01, 20, 15), Recipe(64, 0.003, 4, 3)),
     "sspq34": Network(_sspq34, SHIFT_KERNELS, Recipe(256, 0.1, 200, 60), Recipe(256, 0.01, 20, 8)),
     "alexnet": Network(
-        _alexnet, ALL, Recipe(256, 0.01, 90, 20), Recipe(256, 1e-4, 18, 4), ALEXNET_SIZE
+        _alexnet,
+        ALL,
+        Recipe(256, 0.01, 90, 20),
+        Recipe(256, 1e-4, 18, 4),
+        ALEXNET_SIZE,
+        as_caffe=True,
     ),
     "resnet18": Network(_imagenet("resnet", 18), ALL, *_RESNET, 224),
     "resnet34": Network(_imagenet("resnet", 34), ALL, *_RESNET, 224),

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from sspq.report.layers import inference_graph
 from sspq.slq import PARTITIONS, TERNARY, Schedule
 from sspq.training import options, trainers
-from sspq.training.imagenet_options import add_images
+from sspq.training.imagenet_options import LEAST_AREA, add_images
 from sspq.training.schedule import staged
 from sspq.training.slq import SLQ, schedule_of, stage_epochs
 from sspq.training.slq_layer import layer_test
@@ -107,6 +107,11 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("`--partition` is of slq, got it for %s" % args.method)
     if args.method != "mlq" and args.groups is not None:
         raise ValueError("`--groups` are of mlq, got them for %s" % args.method)
+    if NETWORKS[args.model].as_caffe and (args.min_area != LEAST_AREA or args.no_colour):
+        raise ValueError(
+            "`--min-area` and `--no-colour` are not of %s: its images are cut out as Caffe does, "
+            "whole and with their colours" % args.model
+        )
     if args.val_every < 1:
         raise ValueError("`--val-every` must be at least 1, got %r" % args.val_every)
     if not args.data:
