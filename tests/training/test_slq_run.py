@@ -1,0 +1,330 @@
+"""The script that quantizes a network stage by stage, on a few images."""
+
+import gc
+import json
+import os
+
+import numpy as np
+import pytest
+
+from sspq.compat import tf
+from sspq.export.pack import pack, unpack
+from sspq.export.source import open_checkpoint
+from sspq.files import read_json
+from sspq.report.slq import StagesError, is_slq, report_slq
+from sspq.slq import SLQ
+from sspq.training import checkpoint, cifar_input, fit, history, slq_options, slq_run
+from sspq.training.slq_networks import NETWORKS, model_of
+from sspq.training.slq_report import StageReports, read_stages
+from tests.data import ilsvrc
+from tests.tiny import tiny_digits
+
+LAYERS = ["conv1/W", "conv2/W", "ip1/W", "ip2/W"]
+THREE_BITS = ("--bits", 3, "--stage-epochs", 2, "--base_lr", 0.003)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_images():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar_input.datasets, "load", lambda spec, download=False: tiny_digits())
+        yield
+
+
+def script(*options, model="lenet"):
+    """Runs the example's main on a graph of its own; returns its exit status."""
+    common = ["--model", model] + ([] if model == "resnet18" else ["--data", "digits"])
+    common += ["--batch", "4" if model == "resnet18" else "32"]
+    with tf.Graph().as_default():
+        return slq_run.main(None, common + [str(o) for o in options])
+
+
+def values(folder):
+    """All variables of the last checkpoint."""
+    reader = tf.train.NewCheckpointReader(checkpoint.last_complete(str(folder)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def report(folder, *parts):
+    return read_json(os.path.join(str(folder), *parts, "report.json"))
+
+
+@pytest.fixture(scope="module")
+def float32(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "float32"
+    assert script("--method", "float32", "--stage-epochs", 6, "--log", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized(float32):
+    """Both stages at 3 bits, of two epochs each."""
+    folder = float32.parent / "slq"
+    assert script("--load", float32, "--log", folder, *THREE_BITS) == 0
+    return folder
+
+
+def test_float32_training_is_told_apart_from_quantization(float32):
+    r = report(float32)
+    assert r["method"] == "float32" and "slq" not in r and r["epochs"] == 6
+    assert r["quantized_bytes"] == r["float32_bytes"] == 4 * 657080
+    assert not any("/slq/" in name for name in values(float32))
+
+
+def test_quantization_begins_with_the_loaded_network_and_no_momentum(float32, quantized):
+    first = report(quantized, "stage1")["accuracy"]["before_freezing"]
+    expected = report(float32)
+    assert (first["top1"], first["top5"]) == (expected["top1"], expected["top5"])
+    assert report(quantized)["float32"] == first
+
+
+def test_every_stage_leaves_its_report(quantized):
+    stages = read_stages(str(quantized))
+    assert [s["epochs"] for s in stages] == [[1, 2], [3, 4]]
+    for stage, count in zip(stages, SLQ[3].counts):
+        assert list(stage["layers"]) == LAYERS
+        for name, layer in stage["layers"].items():
+            assert len(layer["frozen_centres"]) == count and len(layer["codebook"]) == 5, name
+            assert sum(layer["members"]) == sum(layer["histogram"]["counts"]) == layer["weights"]
+            frozen = sum(layer["members"][k] for k in layer["frozen_centres"])
+            assert layer["frozen"] == frozen and layer["frozen_share"] == frozen / layer["weights"]
+        assert set(stage["accuracy"]) == {"before_freezing", "after_freezing", "after_training"}
+    assert 0 < stages[0]["frozen_share"] < stages[1]["frozen_share"] == 1
+
+
+def test_accuracy_right_after_freezing_is_that_of_the_frozen_weights(quantized):
+    first, second = read_stages(str(quantized))
+    # Nothing happens between one stage's end and the next one's beginning.
+    assert first["accuracy"]["after_training"] == second["accuracy"]["before_freezing"]
+    rows = history.read(str(quantized))
+    for stage in (first, second):
+        row = rows[stage["epochs"][1] - 1]
+        trained = stage["accuracy"]["after_training"]
+        assert (row["top1"], row["test_cross_entropy"]) == (
+            trained["top1"],
+            trained["cross_entropy"],
+        )
+        frozen = stage["accuracy"]["after_freezing"]["cross_entropy"]
+        assert frozen != stage["accuracy"]["before_freezing"]["cross_entropy"]
+
+
+def test_codebooks_and_shares_are_those_of_the_checkpoint(quantized):
+    held, last = values(quantized), report(quantized, "stage2")
+    for name in LAYERS:
+        layer = last["layers"][name]
+        assert layer["codebook"] == held[name + "/slq/centres"].tolist()
+        centres = held[name + "/slq/centres"].astype(np.float32)
+        np.testing.assert_array_equal(held[name], centres[held[name + "/slq/index"]])
+
+
+def test_bytes_are_counted_with_codebooks_and_the_packed_file_has_them(quantized):
+    r = report(quantized)
+    kernels = {n: v.size for n, v in values(quantized).items() if n in LAYERS}
+    rest = 4 * (657080 - sum(kernels.values()))
+    expected = rest + sum(-(-3 * n // 8) + 4 * 5 for n in kernels.values())
+    assert r["quantized_bytes"] == expected == report(quantized, "stage2")["bytes"]
+    assert report(quantized, "stage1")["bytes"] == r["float32_bytes"]  # nothing is finished
+    packed = pack(open_checkpoint(str(quantized)))
+    assert abs(packed.nbytes - expected) <= 0.01 * expected
+    _, unpacked = unpack(packed)
+    for name in LAYERS:
+        assert unpacked[name].tobytes() == values(quantized)[name].tobytes()
+
+
+def test_evaluation_gives_the_report_s_accuracy_without_clustering(
+    quantized, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sspq.slq.next_stage", lambda *_: pytest.fail("it clusters again"))
+    assert script("--eval", "--load", quantized, "--log", tmp_path) == 0
+    found, expected = read_json(str(tmp_path / "eval.json")), report(quantized)
+    assert (found["top1"], found["top5"]) == (expected["top1"], expected["top5"])
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing on the way catches it."""
+
+
+def kill_when_saved(patch, epoch):
+    trigger = fit.ModelSaver._trigger
+
+    def save_and_die(self):
+        trigger(self)
+        if self.epoch_num == epoch:
+            raise Killed()
+
+    patch.setattr(fit.ModelSaver, "_trigger", save_and_die)
+
+
+def kill_between(patch, epoch):
+    """After a stage has frozen its weights, ahead of its first step."""
+    after = StageReports.after
+
+    def write_and_die(self, stage, states):
+        after(self, stage, states)
+        if self.epoch_num == epoch:
+            raise Killed()
+
+    patch.setattr(StageReports, "after", write_and_die)
+
+
+@pytest.mark.parametrize(
+    "kill, epoch", [(kill_when_saved, 2), (kill_when_saved, 3), (kill_between, 3)]
+)
+def test_a_killed_run_goes_on_to_the_same_bits_and_reports(
+    float32, quantized, tmp_path, kill, epoch
+):
+    options = ("--load", float32, "--log", tmp_path, "--resume", *THREE_BITS)
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, epoch)
+        with pytest.raises(Killed):
+            script(*options)
+    gc.collect()  # drops the lock that a really killed process would have dropped
+    assert script(*options) == 0
+    expected, found = values(quantized), values(tmp_path)
+    assert set(expected) == set(found)
+    for name, value in expected.items():
+        assert found[name].tobytes() == value.tobytes(), name
+    assert read_stages(str(tmp_path)) == read_stages(str(quantized))
+
+
+def test_mlq_leaves_three_values_a_layer_group_by_group(float32, tmp_path):
+    options = ("--method", "mlq", "--groups", "conv.*/W", "ip.*/W", "--stage-epochs", 1, 1, 2, 1)
+    assert script("--load", float32, "--log", tmp_path, *options) == 0
+    held, stages = values(tmp_path), read_stages(str(tmp_path))
+    assert [s["epochs"] for s in stages] == [[1, 1], [2, 2], [3, 4], [5, 5]]
+    assert all(len(np.unique(held[name])) == 3 for name in LAYERS)
+    shares = [[s["layers"][n]["frozen_share"] for n in LAYERS] for s in stages]
+    assert shares[1] == [1, 1, 0, 0] and shares[3] == [1, 1, 1, 1]
+    assert 0 < shares[0][0] < 1 and shares[0][3] == 0 and 0 < shares[2][3] < 1
+    assert stages[0]["bytes"] > stages[1]["bytes"] == stages[2]["bytes"] > stages[3]["bytes"]
+    r = report(tmp_path)
+    assert r["slq"]["weights"] == 2 and r["slq"]["groups"] == ["conv.*/W", "ip.*/W"]
+
+
+def test_a_resnet_on_an_ilsvrc_folder_starts_from_an_npz_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tree = ilsvrc.make(tmp_path / "tree")
+    with tf.Graph().as_default(), tf.Session() as sess:
+        options = slq_options.parser(None).parse_args(["--model", "resnet18", "--image-size", "32"])
+        slq_options.complete(options)
+        from sspq.training.command import variables_of
+
+        variables_of(model_of(options, 3))
+        sess.run(tf.global_variables_initializer())
+        start = sess.run({v.op.name: v for v in tf.global_variables()})
+    np.savez(str(tmp_path / "start.npz"), **start)
+    run = tmp_path / "run"
+    given = ("--data", tree, "--image-size", 32, "--bits", 2, "--partition", "loss")
+    given += ("--stage-epochs", 1, "--layers", "(.*/)?conv[12]/W", "--val-every", 5)
+    assert script("--load", tmp_path / "start.npz", "--log", run, *given, model="resnet18") == 0
+    held, r = values(run), report(run)
+    kernels = [n for n in held if n.endswith(("conv1/W", "conv2/W"))]
+    assert len(kernels) == 16 == len(r["slq"]["layers"]) and r["slq"]["partition"] == "loss"
+    for name in kernels:
+        assert len(np.unique(held[name])) <= 3
+    assert len(np.unique(held["conv0/W"])) > 3
+    # An epoch that ends a stage is measured, whether it is validated or not.
+    assert read_stages(str(run))[0]["accuracy"]["after_training"]["top5"] == 100
+    assert history.read(str(run))[0]["top1"] is None
+
+
+def test_the_report_has_a_table_and_a_picture_of_every_layer(quantized, tmp_path):
+    (tmp_path / "slq").symlink_to(quantized)
+    text = report_slq(str(tmp_path)).splitlines()
+    assert len(text) == 2 + 1 + 2 and "%.2f" % report(quantized)["top1"] in text[-1]
+    assert sorted(os.listdir(str(tmp_path / "layers"))) == [
+        "conv1-W.png", "conv2-W.png", "ip1-W.png", "ip2-W.png"
+    ]  # fmt: skip
+    for picture in ("stages.png", "layers/ip1-W.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    assert report(tmp_path) == report(quantized)
+
+
+def test_an_unfinished_run_has_no_report(quantized, float32, tmp_path):
+    assert is_slq(str(quantized)) and not is_slq(str(float32))
+    (tmp_path / "slq" / "stage1").mkdir(parents=True)
+    (tmp_path / "slq" / "stage1" / "report.json").write_text(json.dumps({}))
+    with pytest.raises(StagesError, match="slq: the run has not finished"):
+        report_slq(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ((), "`--load` is missing: give the float32 network"),
+        (("--load", "x", "--method", "mlq", "--bits", 3), "`--bits` must be 2 for mlq, got 3"),
+        (("--load", "x", "--bits", 7), "`bits` must be one of [2, 3, 4, 5]"),
+        (("--method", "float32", "--partition", "loss"), "`--partition` is of slq"),
+        (("--load", "x", "--groups", 2), "`--groups` are of mlq, got them for slq"),
+        (("--load", "x", "--layers", "conv9"), "`--layers`: 'conv9' fits none of the variables"),
+        (("--load", "x", "--stage-epochs", 1, 2), "one for each of 5 stages, got [1, 2]"),
+        (("--load", "x", "--base_lr", 0), "`--base_lr` must be above 0, got 0.0"),
+        (("--load", "x", "--rate-step", 0), "`rate_step` must be at least 1, got 0"),
+        (("--load", "x", "--rate-factor", 0), "`rate_factor` must be above 0, got 0.0"),
+        (("--load", "x", "--bita", 8), "`--bita` must be 32: lenet does not quantize activations"),
+        (("--load", "x", "--val-every", 0), "`--val-every` must be at least 1, got 0"),
+        (("--load", "nowhere"), "nowhere.index is missing"),
+    ],
+)
+def test_wrong_options_give_one_line_that_names_them(options, message, tmp_path, capsys):
+    assert script("--log", tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        (None, [["a"], ["b"], ["c"], ["d"], ["e"]]),
+        (["2"], [["a", "b"], ["c", "d", "e"]]),
+        (["5"], [["a"], ["b"], ["c"], ["d"], ["e"]]),
+        (["[ce]", "[abd]"], [["c", "e"], ["a", "b", "d"]]),
+    ],
+)
+def test_groups_are_a_number_or_patterns(given, expected):
+    assert slq_options.groups_of(given, "abcde") == expected
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (["6"], "from 1 to 5, the number of layers, got 6"),
+        (["0"], "from 1 to 5"),
+        (["("], "must be regular expressions"),
+        (["[abcd]"], "e fits 0 of the patterns"),
+        (["[abcd]", "[de]"], "d fits 2 of the patterns"),
+        (["[abcde]", "x"], "'x' fits no layer"),
+    ],
+)
+def test_groups_that_are_no_partition_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        slq_options.groups_of(given, "abcde")
+
+
+@pytest.mark.parametrize(
+    "name, count, first, last",
+    [
+        ("lenet", 4, "conv1/W", "ip2/W"),
+        ("sspq34", 34, "conv2blk1/conv1x1a/W", "conv6blk1/conv1x1a/W"),
+        ("alexnet", 8, "conv1/W", "fc8/W"),
+        ("resnet18", 21, "conv0/W", "linear/W"),
+    ],
+)
+def test_all_kernels_are_quantized_but_of_shift_networks_those_of_blocks(name, count, first, last):
+    args = slq_options.parser(None).parse_args(["--model", name])
+    slq_options.complete(args)
+    layers = slq_options.layers_of(args, model_of(args, 10))
+    assert (len(layers), layers[0], layers[-1]) == (count, first, last)
+
+
+def test_alexnet_s_recipe_is_the_released_one():
+    args = slq_options.parser(None).parse_args(["--model", "alexnet"])
+    slq_options.complete(args)
+    slq = slq_options.quantization(args, model_of(args, 1000))
+    epochs, rate = slq_options.plan(args, slq)
+    steps = 1281167 // args.batch
+    assert slq.schedule.counts == (5, 9, 13, 15, 17) and args.batch == 256
+    assert slq.epochs == (18,) * 5 and abs(18 * steps - 90000) < 0.001 * 90000
+    assert epochs == 90 and abs(4 * steps - 20000) < 0.001 * 20000
+    rates = [rate(e, 0) for e in (1, 4, 5, 9, 18, 19)]
+    np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-5, 1e-6, 1e-8, 1e-4])
+    assert model_of(args, 1000).weight_decay == 5e-4 and NETWORKS["alexnet"].as_caffe
