@@ -29,6 +29,20 @@ def _demo_images(args: argparse.Namespace) -> None:
     print("The demo's images are in %s" % demo_tree.write(args.folder))
 
 
+def _convert_caffe(args: argparse.Namespace) -> None:
+    from sspq import caffe
+    from sspq.training.console import quieten
+
+    quieten()
+    model, off = caffe.convert(
+        args.caffemodel, args.prototxt, args.output, args.image_size, args.width
+    )
+    print(
+        "%s: %s for %d classes; logits as OpenCV's to %.1g of the largest"
+        % (args.output, model.NAME, model.num_classes, off)
+    )
+
+
 def main(argv: Optional[List[str]] = None) -> int:
     """Runs one command; user errors go to standard error and give exit status 2."""
     parser = argparse.ArgumentParser(prog="python -m sspq", description=__doc__)
@@ -43,6 +57,13 @@ def main(argv: Optional[List[str]] = None) -> int:
     images = commands.add_parser("demo-images", help="write a small ILSVRC folder of real images")
     images.add_argument("folder", help="where to")
     images.set_defaults(run=_demo_images)
+    convert = commands.add_parser("convert-caffe", help="Caffe's AlexNet to the .npz of --load")
+    convert.add_argument("caffemodel", metavar="MODEL.caffemodel", help="the weights")
+    convert.add_argument("prototxt", metavar="DEPLOY.prototxt", help="the network, to infer")
+    convert.add_argument("-o", "--output", required=True, metavar="FILE", help="*.npz")
+    convert.add_argument("--image-size", type=int, default=227, help="pixels, height and width")
+    convert.add_argument("--width", type=float, default=1.0, help="factor on the channels")
+    convert.set_defaults(run=_convert_caffe)
     model_commands.add(commands)
     args = parser.parse_args(argv)
     try:

@@ -17,7 +17,7 @@ ORDER = [
     {"graphs", "data"},
     {"resnet_model2", "resnet_model3", "resnet_model4"},
     {"training", "report"},
-    {"models"},
+    {"models", "caffe"},
     {"export"},
     {"model_commands"},
     {"cli"},

@@ -16,10 +16,10 @@ document 9260175.
 from typing import Any, Callable, Tuple
 
 from tensorpack.models import Conv2D, FullyConnected, GlobalAvgPooling
-from tensorpack.tfutils.argscope import get_arg_scope
 
-from sspq.compat import has_gpu, tf
+from sspq.compat import tf
 from sspq.graphs.blocks import channels_of, layout, shortcut_of
+from sspq.graphs.grouped import grouped_conv
 from sspq.graphs.norm import Activation, batch_norm, bn_relu
 from sspq.layers import Shift2D
 
@@ -54,27 +54,8 @@ def _bottleneck(
     x: Any, features: int, stride: int, last: Activation, width: int = 1, groups: int = 1
 ) -> Any:
     x = Conv2D("conv1", x, width * features, 1, activation=bn_relu)
-    x = grouped_conv("conv2", x, width * features, stride, groups)
+    x = grouped_conv("conv2", x, width * features, 3, groups, strides=stride, activation=bn_relu)
     return Conv2D("conv3", x, EXPANSION * features, 1, activation=last)
-
-
-def grouped_conv(name: str, x: Any, features: int, stride: int, groups: int) -> Any:
-    """3x3 convolution in ``groups``, batch normalization and ReLU. Variable ``W`` is one tensor."""
-    if groups == 1 or has_gpu():
-        return Conv2D(name, x, features, 3, strides=stride, activation=bn_relu, split=groups)
-    # TensorFlow's CPU kernels know no groups.
-    axis, steps = (1, [1, 1, stride, stride]) if layout() == "NCHW" else (3, [1, stride, stride, 1])
-    with tf.variable_scope(name):
-        kernels = tf.get_variable(
-            "W",
-            [3, 3, channels_of(x) // groups, features],
-            initializer=get_arg_scope()["Conv2D"].get("kernel_initializer"),
-        )
-        outputs = [
-            tf.nn.conv2d(part, kernel, steps, "SAME", data_format=layout())
-            for part, kernel in zip(tf.split(x, groups, axis), tf.split(kernels, groups, 3))
-        ]
-        return bn_relu(tf.concat(outputs, axis))
 
 
 def _join(x: Any, branch: Any, stride: int) -> Any:

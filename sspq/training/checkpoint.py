@@ -3,13 +3,18 @@
 import glob
 import os
 import re
+import zipfile
+import zlib
 from typing import Any, Dict, Iterable, List, Optional, Set
 
 import numpy as np
-from tensorpack.tfutils.sessinit import SaverRestore
+from tensorpack.tfutils.sessinit import SessionInit
+from tensorpack.tfutils.varmanip import SessionUpdate, load_checkpoint_vars
+from tensorpack.utils import logger
 
 from sspq.compat import tf
 
+NPZ = ".npz"  # numpy's archive of arrays, here of variables by name
 Shapes = Dict[str, List[int]]  # by name of the variable
 
 
@@ -22,6 +27,8 @@ def damage(prefix: str) -> Optional[str]:
 
     Reading checks the file's own checksums, so a half-written or damaged file shows.
     """
+    if prefix.endswith(NPZ):
+        return _npz_damage(prefix)
     if not os.path.isfile(prefix + ".index"):
         return "%s.index is missing" % prefix
     try:
@@ -31,6 +38,26 @@ def damage(prefix: str) -> Optional[str]:
     except (tf.errors.OpError, ValueError, RuntimeError) as e:
         return str(getattr(e, "message", e))
     return None
+
+
+def _npz_damage(path: str) -> Optional[str]:
+    if not os.path.isfile(path):
+        return "it is missing"
+    if not zipfile.is_zipfile(path):
+        return "it is no archive, or not a whole one"
+    try:
+        values = load_checkpoint_vars(path)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as e:
+        return str(e)
+    other = [name for name, value in values.items() if value.dtype.kind not in "fiub"]
+    return "not numbers: %s" % _some(other) if other else None
+
+
+def shapes(path: str) -> Shapes:
+    """Of the variables in what :func:`resolve` gives."""
+    if path.endswith(NPZ):
+        return {name: list(value.shape) for name, value in load_checkpoint_vars(path).items()}
+    return dict(tf.train.NewCheckpointReader(path).get_variable_to_shape_map())
 
 
 def prefixes(folder: str) -> List[str]:
@@ -53,10 +80,10 @@ def last_complete(folder: str) -> Optional[str]:
 
 
 def resolve(path: str) -> str:
-    """The checkpoint prefix that a user means by ``path``.
+    """The checkpoint prefix or ``.npz`` file that a user means by ``path``.
 
-    ``path`` is a folder (its newest complete checkpoint), a prefix such as ``model-100``, or one of
-    the files behind it.
+    ``path`` is a folder (its newest complete checkpoint), a prefix such as ``model-100``, one of
+    the files behind it, or an ``.npz`` file, which is its own prefix.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -119,11 +146,14 @@ def mismatch(stored: Shapes, wanted: Shapes) -> Optional[str]:
     return "; ".join(problems) or None
 
 
-class ExactRestore(SaverRestore):
+class ExactRestore(SessionInit):
     """Loads a checkpoint that must have exactly the graph's variables.
 
+    An ``.npz`` file holds the model's own variables: those that training adds keep their initial
+    values unless they are stored.
+
     Args:
-        prefix: of the checkpoint.
+        prefix: of the checkpoint, or the ``.npz`` file.
         ignore: names of variables that keep their initial values. They need not be stored.
         parameters_only: look at model variables alone, for a graph without an optimizer.
     """
@@ -131,33 +161,49 @@ class ExactRestore(SaverRestore):
     def __init__(
         self, prefix: str, ignore: Iterable[str] = (), parameters_only: bool = False
     ) -> None:
-        super(ExactRestore, self).__init__(prefix)
-        self._kept = set(ignore)
+        self.path = prefix
+        self._ignored = set(ignore)
         self._parameters_only = parameters_only
 
     def _setup_graph(self) -> None:
-        stored = tf.train.NewCheckpointReader(self.path).get_variable_to_shape_map()
-        left_out = self._kept | (_training_only(stored) if self._parameters_only else set())
+        stored = shapes(self.path)
+        variables = {v.op.name: v for v in tf.global_variables()}
+        kept, left_out = set(self._ignored), set(self._ignored)
+        if self.path.endswith(NPZ):
+            kept |= _training_only(variables) - set(stored)
+        if self._parameters_only:
+            left_out |= _training_only(stored)
+        self._variables = {name: v for name, v in variables.items() if name not in kept}
         wrong = mismatch(
             {name: shape for name, shape in stored.items() if name not in left_out},
-            {name: v.shape.as_list() for name, v in self._get_restore_dict().items()},
+            {name: v.shape.as_list() for name, v in self._variables.items()},
         )
         if wrong:
             raise CheckpointError(
                 "the checkpoint %s belongs to another graph: %s" % (self.path, wrong)
             )
-        super(ExactRestore, self)._setup_graph()
+        if not self.path.endswith(NPZ):
+            self._saver = tf.train.Saver(self._variables)
 
-    def _get_restore_dict(self) -> Dict[str, Any]:
-        # The base class would warn of what is left out on purpose.
-        return {v.op.name: v for v in tf.global_variables() if v.op.name not in self._kept}
+    def _run_init(self, sess: Any) -> None:
+        logger.info("Loading %s" % self.path)
+        if not self.path.endswith(NPZ):
+            self._saver.restore(sess, self.path)
+            return
+        values = load_checkpoint_vars(self.path)
+        SessionUpdate(sess, self._variables.values()).update(
+            {
+                v.name: values[name].astype(v.dtype.as_numpy_dtype)
+                for name, v in self._variables.items()
+            }
+        )
 
 
-def _training_only(stored: Shapes) -> Set[str]:
-    """Names that a training graph adds to the model's variables."""
+def _training_only(names: Iterable[str]) -> Set[str]:
+    """Which of the names a training graph adds to the model's variables."""
     return {
         n
-        for n in stored
+        for n in names
         if n in ("global_step", "learning_rate")
         or n.endswith("/Momentum")
         or n.startswith("EMA/")

@@ -1,9 +1,10 @@
 """What the image classifiers have in common as tensorpack model descriptions."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from tensorpack.graph_builder import ModelDesc
 from tensorpack.models import regularize_cost
+from tensorpack.tfutils.gradproc import ScaleGradient
 from tensorpack.tfutils.optimizer import apply_grad_processors
 from tensorpack.tfutils.summary import add_moving_summary
 from tensorpack.tfutils.tower import get_current_tower_context
@@ -16,6 +17,7 @@ from sspq.training.updates import UpdateLast
 
 WEIGHT_DECAY = 1e-4
 MOMENTUM = 0.9
+DECAY_KERNELS = ".*/W"
 
 
 class Classifier(ModelDesc):
@@ -23,8 +25,8 @@ class Classifier(ModelDesc):
 
     Output tensors: ``logits`` and ``probabilities`` ``[N, num_classes]``, ``wrong-top1`` and
     ``wrong-top5`` ``[N]``, ``cross_entropy``, ``cost``.
-    Cost: mean cross-entropy, in training plus 1e-4 * l2_loss of the variables whose name
-    ``weight_decay_pattern`` matches.
+    Cost: mean cross-entropy, in training plus ``weight_decay`` * l2_loss of the variables whose
+    name ``weight_decay_pattern`` matches.
 
     Args:
         weight_bits: bits of the variables by name.
@@ -35,7 +37,9 @@ class Classifier(ModelDesc):
 
     Attributes that may be set before the graph is built:
         base_lr: initial value of the variable ``learning_rate``.
-        weight_decay_pattern: see above.
+        weight_decay, weight_decay_pattern: see above; 1e-4 unless set.
+        gradient_factors: pairs (regular expression of whole names, factor), by default none. With
+            momentum, a factor on a gradient is one on the learning rate.
         shift_lr_mult, shift_normalize: see :func:`sspq.Shift2D`.
 
     Raises:
@@ -56,7 +60,9 @@ class Classifier(ModelDesc):
         self.weight_bits = weight_bits
         self.num_classes = num_classes
         self.data_format = resolve_data_format(data_format)
+        self.weight_decay = WEIGHT_DECAY
         self.weight_decay_pattern = weight_decay_pattern
+        self.gradient_factors: List[Tuple[str, float]] = []
         self.nesterov = nesterov
         self.base_lr = 0.1
         self.shift_lr_mult = 1.0
@@ -84,7 +90,7 @@ class Classifier(ModelDesc):
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=label)
         cross_entropy = tf.reduce_mean(cross_entropy, name="cross_entropy")
         decay = regularize_cost(
-            self.weight_decay_pattern, lambda v: tf.nn.l2_loss(v) * WEIGHT_DECAY
+            self.weight_decay_pattern, lambda v: tf.nn.l2_loss(v) * self.weight_decay
         )
         cost = tf.add(cross_entropy, decay, name="cost")
         context = get_current_tower_context()
@@ -98,7 +104,8 @@ class Classifier(ModelDesc):
         lr = tf.get_variable("learning_rate", initializer=self.base_lr, trainable=False)
         tf.summary.scalar("learning_rate-summary", lr)
         optimizer = tf.train.MomentumOptimizer(lr, MOMENTUM, use_nesterov=self.nesterov)
-        return apply_grad_processors(optimizer, [UpdateLast(self._costs)])
+        factors = ScaleGradient(self.gradient_factors, verbose=False)
+        return apply_grad_processors(optimizer, [factors, UpdateLast(self._costs)])
 
 
 def _summarize(cost: Any, cross_entropy: Any) -> None:

@@ -182,6 +182,5 @@ def classes_of(load: str | None) -> int:
     """How many classes the network of a checkpoint tells apart, 1000 without one."""
     if not load:
         return DEFAULT_CLASSES
-    reader = tf.train.NewCheckpointReader(checkpoint.resolve(load))
-    shapes = reader.get_variable_to_shape_map()
+    shapes = checkpoint.shapes(checkpoint.resolve(load))
     return shapes["linear/W"][-1] if "linear/W" in shapes else DEFAULT_CLASSES

@@ -20,14 +20,13 @@ from sspq.graphs.imagenet import (
 from sspq.layers import Shift2D
 from sspq.quantizers.dorefa import check_bits
 from sspq.quantizers.scope import weight_bits
-from sspq.training.classifier import Classifier
+from sspq.training.classifier import DECAY_KERNELS, Classifier
 
 GRAPHS: Dict[str, Any] = {
     "resnet_model2": resnet_model2,
     "resnet_model3": resnet_model3,
     "resnet_model4": resnet_model4,
 }
-DECAY_KERNELS = ".*/W"
 DECAY_KERNELS_AND_NORMS = ".*/W|.*/gamma|.*/beta"
 
 

@@ -123,3 +123,60 @@ def test_a_checkpoint_of_another_graph_is_refused(variables, message, sess, tmp_
     prefix = save(str(tmp_path), 3)
     with pytest.raises(checkpoint.CheckpointError, match="belongs to another graph: .*" + message):
         restore(prefix, sess, **variables)
+
+
+def save_npz(path, **variables):
+    np.savez(str(path), **{name + "/W": np.full(shape, 3.0) for name, shape in variables.items()})
+    return str(path)
+
+
+def test_an_npz_file_fills_the_model_s_variables_and_leaves_training_s_alone(sess, tmp_path):
+    path = checkpoint.resolve(save_npz(tmp_path / "x.npz", a=(3, 4), b=(3, 4)))
+    tf.get_variable("a/W/Momentum", initializer=tf.ones((3, 4)))
+    assert restore(path, sess, a=(3, 4), b=(3, 4)) == [0.5, 0]
+    values = {v.op.name: sess.run(v) for v in tf.global_variables()}
+    np.testing.assert_array_equal(values["b/W"], np.full((3, 4), 3.0, np.float32))
+    np.testing.assert_array_equal(values["a/W/Momentum"], np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "variables, message",
+    [
+        ({"a": (3, 4)}, r"1 of its variables are not in the graph \(b/W\)"),
+        ({"a": (3, 4), "b": (3, 4), "c": (1,)}, r"it lacks 1 variables of the graph \(c/W\)"),
+        ({"a": (3, 4), "b": (4, 3)}, r"b/W is \[3, 4\], expected \[4, 3\]"),
+    ],
+)
+def test_an_npz_file_of_another_graph_is_refused(variables, message, sess, tmp_path):
+    path = save_npz(tmp_path / "x.npz", a=(3, 4), b=(3, 4))
+    with pytest.raises(checkpoint.CheckpointError, match="belongs to another graph: .*" + message):
+        restore(path, sess, **variables)
+
+
+def test_a_missing_npz_file_is_named(tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="nowhere.npz is not a complete"):
+        checkpoint.resolve(str(tmp_path / "nowhere.npz"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_npz_file_is_refused(save, tmp_path):
+    path = tmp_path / "x.npz"
+    save(str(path), a=np.random.RandomState(0).rand(50), b=np.arange(6))
+    assert checkpoint.damage(str(path)) is None
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        assert checkpoint.damage(str(path)) is not None, size
+    values = whole.index(b"a.npy") + 150
+    path.write_bytes(whole[:values] + bytes([whole[values] ^ 4]) + whole[values + 1 :])
+    assert checkpoint.damage(str(path)) is not None
+
+
+def test_an_npz_file_of_something_else_than_numbers_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(str(path), a=np.array(["words"]))
+    with pytest.raises(checkpoint.CheckpointError, match="not numbers: a"):
+        checkpoint.resolve(str(path))
+    with open(str(path), "wb") as f:
+        np.save(f, np.ones(3))  # one array, no archive
+    assert checkpoint.damage(str(path)) is not None

@@ -1,0 +1,167 @@
+"""From Caffe's model files to the ``.npz`` files that ``--load`` takes. OpenCV reads them."""
+
+import os
+from typing import Any, Dict, Tuple
+
+import cv2
+import numpy as np
+from tensorpack.predict import PredictConfig
+
+from sspq.graphs.alexnet import IMAGE_SIZE, MEAN
+from sspq.report.layers import inference_graph
+from sspq.training.alexnet_model import AlexNet
+from sspq.training.checkpoint import NPZ, ExactRestore, mismatch
+from sspq.training.inference import OfflinePredictor
+from sspq.training.session import session_creator
+
+LOGITS = "fc8"
+TOLERANCE = 1e-4  # of the largest logit
+
+Variables = Dict[str, np.ndarray]
+
+
+class CaffeError(ValueError):
+    """Caffe's files are missing, damaged, or hold another network."""
+
+
+def read_net(caffemodel: str, prototxt: str) -> Any:
+    """The network as OpenCV reads it, ``cv2.dnn_Net``.
+
+    Raises:
+        CaffeError: a file is missing, or OpenCV refuses it.
+    """
+    for path in (caffemodel, prototxt):
+        if not os.path.isfile(path):
+            raise CaffeError("%s: there is no such file" % path)
+    try:
+        return cv2.dnn.readNetFromCaffe(prototxt, caffemodel)
+    except cv2.error as e:
+        raise CaffeError(
+            "OpenCV cannot read %s with %s: %s" % (caffemodel, prototxt, _reason(e))
+        ) from e
+
+
+def variables(net: Any) -> Variables:
+    """The weights of a network by the names, and in the order, of this package's graphs.
+
+    A convolution's blob ``[out, in / groups, height, width]`` becomes ``W`` ``[height, width, in /
+    groups, out]``; that of an inner product, ``[out, in]``, ``[in, out]``. ``b`` is ``[out]``.
+
+    Raises:
+        CaffeError: another kind of layer has weights, or some are not finite.
+    """
+    result: Variables = {}
+    for name in net.getLayerNames():
+        layer = net.getLayer(net.getLayerId(name))
+        blobs = [np.asarray(blob) for blob in layer.blobs]
+        if not blobs:
+            continue
+        if layer.type == "Convolution":
+            result[name + "/W"] = blobs[0].transpose(2, 3, 1, 0)
+        elif layer.type == "InnerProduct":
+            # The first files have four axes here as well, the first two of length 1.
+            result[name + "/W"] = blobs[0].reshape(blobs[0].shape[-2:]).T
+        else:
+            raise CaffeError(
+                "layer %s is a %s with weights, expected Convolution and InnerProduct alone"
+                % (name, layer.type)
+            )
+        if len(blobs) > 1:
+            result[name + "/b"] = blobs[1].ravel()
+    for name, value in result.items():
+        if not np.isfinite(value).all():
+            raise CaffeError("%s holds values that are not finite" % name)
+    return result
+
+
+def convert(
+    caffemodel: str,
+    prototxt: str,
+    output: str,
+    image_size: int = IMAGE_SIZE,
+    width: float = 1.0,
+) -> Tuple[AlexNet, float]:
+    """Writes the variables of Caffe's AlexNet to an ``.npz`` file.
+
+    The number of classes is that of ``fc8``. Nothing is written unless :class:`AlexNet`, loaded
+    from the file, gives the logits that OpenCV's forward pass of Caffe's files gives: names and
+    shapes do not tell whether the groups, the order of the layers and their settings are the same.
+
+    Args:
+        caffemodel, prototxt: Caffe's files, the network as it infers ("deploy").
+        output: ends in ``.npz``.
+        image_size, width: of the network, see :class:`AlexNet`.
+
+    Returns:
+        The network, and by how much the logits differ: the maximum over the largest logit.
+
+    Raises:
+        CaffeError: the files cannot be read or do not hold this network.
+        ValueError: an argument is outside its range.
+    """
+    if not output.endswith(NPZ):
+        raise CaffeError("`output` must end in %s, got %r" % (NPZ, output))
+    net = read_net(caffemodel, prototxt)
+    values = variables(net)
+    if LOGITS + "/b" not in values:
+        raise CaffeError("%s has no weights and biases for the layer %s" % (caffemodel, LOGITS))
+    model = AlexNet(len(values[LOGITS + "/b"]), image_size, width=width)
+    wanted = inference_graph(model).get_collection("trainable_variables")
+    wrong = mismatch(
+        {name: list(value.shape) for name, value in values.items()},
+        {v.op.name: v.shape.as_list() for v in wanted},
+    )
+    if wrong:
+        raise CaffeError(
+            "%s does not hold %s: %s; shapes are [height, width, inputs / groups, outputs] or "
+            "[inputs, outputs]" % (caffemodel, model.NAME, wrong)
+        )
+    temporary = output + ".tmp" + NPZ
+    try:
+        np.savez(temporary, **values)
+        off = _difference(net, model, temporary)
+        os.replace(temporary, output)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    return model, off
+
+
+def _difference(net: Any, model: AlexNet, path: str) -> float:
+    """By how much two images' logits differ, over the largest of them."""
+    size = model.image_size
+    images = np.random.RandomState(0).randint(0, 256, (2, size, size, 3)).astype(np.uint8)
+    predictor = OfflinePredictor(
+        PredictConfig(
+            model=model,
+            session_init=ExactRestore(path, parameters_only=True),
+            input_names=["input"],
+            output_names=["logits"],
+            session_creator=session_creator(),
+        )
+    )
+    [logits] = predictor(images)
+    centred = images.astype(np.float32) - np.array(MEAN, np.float32)
+    try:
+        net.setInput(np.ascontiguousarray(centred.transpose(0, 3, 1, 2)))
+        expected = net.forward(LOGITS)
+    except cv2.error as e:
+        raise CaffeError("OpenCV cannot run Caffe's network: %s" % _reason(e)) from e
+    if expected.shape != logits.shape:
+        raise CaffeError(
+            "%s of Caffe's network is %s, expected %s"
+            % (LOGITS, list(expected.shape), list(logits.shape))
+        )
+    off = float(np.abs(logits - expected).max() / np.abs(expected).max())
+    if not off <= TOLERANCE:
+        raise CaffeError(
+            "Caffe's network computes something else than %s: its logits are off by %.2g of the "
+            "largest, expected at most %g; do its groups, its settings and the order of its layers "
+            "agree?" % (model.NAME, off, TOLERANCE)
+        )
+    return off
+
+
+def _reason(error: Any) -> str:
+    """What OpenCV says, in one line."""
+    return " ".join(str(error).split())
