@@ -1,9 +1,14 @@
-"""How ILSVRC images become the network's input, as fb.resnet.torch does it.
+"""How ILSVRC images become the network's input, as fb.resnet.torch or Caffe's AlexNet does it.
 
-Training: a window of random area and aspect ratio is cut out and resized; brightness, contrast and
-saturation are changed and light is added, in random order; half of the images are mirrored.
-Validation: the shorter edge is resized and the middle is cut out. Both resize with OpenCV's cubic
-interpolation. The released scripts use tensorpack's augmentors, and so does this module.
+fb.resnet.torch, in training: a window of random area and aspect ratio is cut out and resized;
+brightness, contrast and saturation are changed and light is added, in random order; half of the
+images are mirrored. In validation: the shorter edge is resized and the middle is cut out. Both
+resize with OpenCV's cubic interpolation. The released scripts use tensorpack's augmentors, and so
+does this module.
+
+Caffe: both edges are resized to 256 of 227, whatever the aspect ratio, by linear interpolation. In
+training a window is cut out at a random place and half of the images are mirrored, in validation
+the middle is cut out.
 
 Source: Gross and Wilber, Training and investigating Residual Nets (fb.resnet.torch), 2016;
 Szegedy et al., Going Deeper with Convolutions, 2015 (the window); Krizhevsky et al., ImageNet
@@ -55,12 +60,29 @@ class Augmentation:
             raise DataError(f"`area` must be two numbers, 0 < least <= most <= 1, got {self.area}")
 
 
+@dataclass(frozen=True)
+class CaffeAugmentation:
+    """What Caffe does to AlexNet's training images.
+
+    Attributes:
+        mirror: whether half of the images are flipped from left to right.
+    """
+
+    mirror: bool = True
+
+
 RELEASED = Augmentation()
+CAFFE = CaffeAugmentation()
 
 
 def shorter_edge(image_size: int) -> int:
     """What a validation image's shorter edge is resized to: 256 for 224."""
     return int(image_size * 256 / 224 + 0.5)
+
+
+def both_edges(image_size: int) -> int:
+    """What Caffe resizes both edges of an image to: 256 for 227."""
+    return int(image_size * 256 / 227 + 0.5)
 
 
 class Augmentor:
@@ -69,17 +91,27 @@ class Augmentor:
     Args:
         image_size: int >= 1, height and width of the result.
         augmentation: of training images; None for validation.
+        stretch: in validation, resize both edges, as Caffe does, and not the shorter one.
 
     Raises:
         DataError: ``image_size`` is not so.
     """
 
-    def __init__(self, image_size: int, augmentation: Augmentation | None) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        augmentation: Augmentation | CaffeAugmentation | None,
+        stretch: bool = False,
+    ) -> None:
         self.image_size = int_in("image_size", image_size, 1, 2**15)
         self._rng = np.random.RandomState()
-        self._list = imgaug.AugmentorList(
-            _validation(image_size) if augmentation is None else _training(image_size, augmentation)
-        )
+        if augmentation is None:
+            steps = _validation(image_size, stretch)
+        elif isinstance(augmentation, CaffeAugmentation):
+            steps = _caffe_training(image_size, augmentation)
+        else:
+            steps = _training(image_size, augmentation)
+        self._list = imgaug.AugmentorList(steps)
         self._drawing = list(_leaves(self._list))
 
     def __call__(self, image: np.ndarray, key: Sequence[int] = (0,)) -> np.ndarray:
@@ -98,11 +130,20 @@ def _leaves(augmentor: imgaug.ImageAugmentor) -> list[imgaug.ImageAugmentor]:
     return [augmentor] + [leaf for child in inner for leaf in _leaves(child)]
 
 
-def _validation(image_size: int) -> list[imgaug.ImageAugmentor]:
-    return [
-        imgaug.ResizeShortestEdge(shorter_edge(image_size), cv2.INTER_CUBIC),
-        imgaug.CenterCrop(image_size),
-    ]
+def _validation(image_size: int, stretch: bool) -> list[imgaug.ImageAugmentor]:
+    resize = imgaug.ResizeShortestEdge(shorter_edge(image_size), cv2.INTER_CUBIC)
+    return [_stretch(image_size) if stretch else resize, imgaug.CenterCrop(image_size)]
+
+
+def _stretch(image_size: int) -> imgaug.ImageAugmentor:
+    return imgaug.Resize(both_edges(image_size), cv2.INTER_LINEAR)
+
+
+def _caffe_training(
+    image_size: int, augmentation: CaffeAugmentation
+) -> list[imgaug.ImageAugmentor]:
+    result = [_stretch(image_size), imgaug.RandomCrop(image_size)]
+    return result + [imgaug.Flip(horiz=True)] * augmentation.mirror
 
 
 def _training(image_size: int, augmentation: Augmentation) -> list[imgaug.ImageAugmentor]:

@@ -14,7 +14,7 @@ import numpy as np
 from tensorpack.dataflow import DataFlow
 from tensorpack.utils import logger
 
-from sspq.data.augment import RELEASED, Augmentation, Augmentor
+from sspq.data.augment import RELEASED, Augmentation, Augmentor, CaffeAugmentation
 from sspq.data.dataset import DataError, check_share, check_training, int_in
 from sspq.data.ilsvrc_labels import some
 from sspq.data.imagenet import Images
@@ -124,7 +124,7 @@ class TrainFlow(_ImageFlow):
         image_size: int = 224,
         seed: int = 0,
         first_epoch: int = 1,
-        augmentation: Augmentation | None = RELEASED,
+        augmentation: Augmentation | CaffeAugmentation | None = RELEASED,
         rank: int = 0,
         ranks: int = 1,
         processes: int | None = None,
@@ -195,6 +195,7 @@ class EvalFlow(_ImageFlow):
         rank, ranks: which of how many processes this is: each image belongs to exactly one, and
             the number of batches may differ by one.
         processes: that decode, by default one per core; 0 does it in this process.
+        stretch: resize both edges to 256/227 of ``image_size`` instead, as Caffe does for AlexNet.
 
     Raises:
         DataError: an argument is out of its range; in a pass, a file cannot be decoded.
@@ -209,11 +210,12 @@ class EvalFlow(_ImageFlow):
         rank: int = 0,
         ranks: int = 1,
         processes: int | None = None,
+        stretch: bool = False,
     ) -> None:
         int_in("batch", batch, 1, 2**31 - 1)
         check_share(rank, ranks)
         self._share = images.share(rank, ranks)
-        load = _EvalLoad(images, skip_bad, Augmentor(image_size, None))
+        load = _EvalLoad(images, skip_bad, Augmentor(image_size, None, stretch))
         super().__init__(images, batch, load, processes)
 
     def __len__(self) -> int:

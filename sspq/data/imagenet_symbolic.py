@@ -18,12 +18,12 @@ import numpy as np
 from tensorpack.utils import logger
 
 from sspq.compat import tf
-from sspq.data.augment import RELEASED, Augmentation
+from sspq.data.augment import RELEASED, Augmentation, CaffeAugmentation
 from sspq.data.dataset import check_share, check_training, int_in
 from sspq.data.ilsvrc_labels import some
 from sspq.data.imagenet import Images
 from sspq.data.imagenet_flow import undecodable
-from sspq.data.symbolic_image import augment, centre, decode, resize
+from sspq.data.symbolic_image import augment, centre, decode, resize, stretched
 from sspq.data.workers import available_cores
 
 _CHUNK = 256  # images of one call from TensorFlow to Python
@@ -36,7 +36,7 @@ def train_dataset(
     image_size: int = 224,
     seed: int = 0,
     first_epoch: int = 1,
-    augmentation: Augmentation | None = RELEASED,
+    augmentation: Augmentation | CaffeAugmentation | None = RELEASED,
     rank: int = 0,
     ranks: int = 1,
     parallel: int | None = None,
@@ -91,6 +91,7 @@ def eval_dataset(
     rank: int = 0,
     ranks: int = 1,
     parallel: int | None = None,
+    stretch: bool = False,
 ) -> Any:
     """Images to evaluate on, in order, each exactly once.
 
@@ -98,7 +99,7 @@ def eval_dataset(
     :class:`sspq.data.imagenet_flow.EvalFlow` with the same arguments.
 
     Args:
-        images, batch, image_size, skip_bad, rank, ranks: as for EvalFlow.
+        images, batch, image_size, skip_bad, rank, ranks, stretch: as for EvalFlow.
         parallel: images that are worked on at once, by default one per core.
 
     Returns:
@@ -115,6 +116,8 @@ def eval_dataset(
     share = images.share(rank, ranks)
 
     def load(image: Any, turn: Any, index: Any) -> Any:
+        if stretch:
+            return resize(image, image_size, *stretched(image, image_size))
         return resize(image, image_size, *centre(image, image_size))
 
     def report(missed: list[str]) -> None:

@@ -1,7 +1,7 @@
 """What is done to one ILSVRC image, by TensorFlow's ops, to the pixels that OpenCV gives.
 
-TensorFlow's own cubic resize takes other weights and other places than OpenCV's, so the resize is
-made of two sparse matrix products here.
+TensorFlow's own cubic and linear resizes take other weights or other places than OpenCV's, so the
+resize is made of two sparse matrix products here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from sspq.data.augment import (
     LIGHT,
     TRIALS,
     Augmentation,
+    CaffeAugmentation,
+    both_edges,
     shorter_edge,
 )
 
@@ -47,6 +49,26 @@ def centre(image: Any, image_size: int, edge: int | None = None) -> Any:
     ratio = (edge or shorter_edge(image_size)) / tf.cast(tf.reduce_min(size), tf.float64)
     resized = tf.cast(ratio * tf.cast(size, tf.float64) + 0.5, tf.int32)
     return tf.zeros([2], tf.int32), size, resized, (resized - image_size) // 2
+
+
+def stretched(image: Any, image_size: int, uniform: Any = None) -> Any:
+    """Where a part of an image comes from, both of whose edges are resized as Caffe does.
+
+    Args:
+        image: ``[H, W, 3]``.
+        image_size: height and width of the part.
+        uniform: float32 ``[2]`` in [0, 1), for the row and the column; None for the middle.
+
+    Returns:
+        The arguments of :func:`resize` for it.
+    """
+    edge = both_edges(image_size)
+    room = edge - image_size
+    if uniform is None:
+        first = tf.fill([2], room // 2)
+    else:
+        first = tf.minimum(tf.cast(uniform * (room + 1), tf.int32), room)
+    return tf.zeros([2], tf.int32), tf.shape(image)[:2], tf.fill([2], edge), first, True
 
 
 def window(image: Any, image_size: int, area: tuple[float, float], uniform: Any) -> Any:
@@ -81,8 +103,16 @@ def window(image: Any, image_size: int, area: tuple[float, float], uniform: Any)
     )
 
 
-def resize(image: Any, image_size: int, start: Any, size: Any, resized: Any, first: Any) -> Any:
-    """Cuts a window out, resizes it as OpenCV's cubic interpolation does, and cuts that again.
+def resize(
+    image: Any,
+    image_size: int,
+    start: Any,
+    size: Any,
+    resized: Any,
+    first: Any,
+    linear: bool = False,
+) -> Any:
+    """Cuts a window out, resizes it as OpenCV's interpolation does, and cuts that again.
 
     Args:
         image: uint8 ``[H, W, C]``.
@@ -90,6 +120,7 @@ def resize(image: Any, image_size: int, start: Any, size: Any, resized: Any, fir
         start, size: int32 ``[2]``, the window's first row and column, height and width.
         resized: int32 ``[2]``, height and width that it is resized to.
         first: int32 ``[2]``, the first row and column of the result in that.
+        linear: interpolate linearly, not by cubic polynomials.
 
     Returns:
         uint8 ``[image_size, image_size, C]``.
@@ -98,7 +129,7 @@ def resize(image: Any, image_size: int, start: Any, size: Any, resized: Any, fir
     pixels = tf.cast(image[start[0] : end[0], start[1] : end[1]], tf.float32)
     for axis in (0, 1):
         # Along the first axis, which is then swapped with the second.
-        matrix = _cubic(image_size, first[axis], size[axis], resized[axis])
+        matrix = _weights(image_size, first[axis], size[axis], resized[axis], linear)
         across, channels = tf.shape(pixels)[1], tf.shape(pixels)[2]
         flat = tf.reshape(pixels, [size[axis], across * channels])
         flat = tf.sparse.sparse_dense_matmul(matrix, flat)
@@ -107,29 +138,36 @@ def resize(image: Any, image_size: int, start: Any, size: Any, resized: Any, fir
     return tf.cast(tf.clip_by_value(pixels + 0.5, 0, 255), tf.uint8)
 
 
-def _cubic(count: int, first: Any, size: Any, resized: Any) -> Any:
+def _weights(count: int, first: Any, size: Any, resized: Any, linear: bool) -> Any:
     """Weights of ``size`` pixels in ``count`` of ``resized`` ones, sparse ``[count, size]``.
 
     Pixel i is at ``x = (i + 1/2) size / resized - 1/2``. The four around it, at distance d, weigh
     ``(a+2) d^3 - (a+3) d^2 + 1`` up to 1 and ``a d^3 - 5a d^2 + 8a d - 4a`` up to 2, with
-    a = -3/4; outside, the pixel at the edge counts.
+    a = -3/4, or ``max(0, 1 - d)`` if ``linear``; outside, the pixel at the edge counts.
     """
-    a = -0.75
     scale = tf.cast(size / resized, tf.float32)  # int32 tensors divide in float64
     x = (tf.cast(first + tf.range(count), tf.float32) + 0.5) * scale - 0.5
     below = tf.floor(x)
     d = tf.abs((x - below)[:, None] - np.array([-1, 0, 1, 2], np.float32))
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    weights = tf.maximum(1 - d, 0) if linear else _cubic(d)
     pixel = tf.cast(below, tf.int32)[:, None] + np.array([-1, 0, 1, 2], np.int32)
     pixel = tf.clip_by_value(pixel, 0, size - 1)
     rows = tf.tile(tf.range(count)[:, None], [1, 4])
     places = tf.cast(tf.reshape(tf.stack([rows, pixel], 2), [-1, 2]), tf.int64)
-    weights = tf.reshape(tf.where(d <= 1, near, far), [-1])
-    return tf.SparseTensor(places, weights, tf.cast(tf.stack([count, size]), tf.int64))
+    shape = tf.cast(tf.stack([count, size]), tf.int64)
+    return tf.SparseTensor(places, tf.reshape(weights, [-1]), shape)
 
 
-def augment(image: Any, image_size: int, augmentation: Augmentation, key: Any) -> Any:
+def _cubic(d: Any) -> Any:
+    a = -0.75
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return tf.where(d <= 1, near, far)
+
+
+def augment(
+    image: Any, image_size: int, augmentation: Augmentation | CaffeAugmentation, key: Any
+) -> Any:
     """What :class:`sspq.data.augment.Augmentor` does in training, with other random numbers.
 
     Args:
@@ -143,8 +181,11 @@ def augment(image: Any, image_size: int, augmentation: Augmentation, key: Any) -
     """
     uniform = tf.random.stateless_uniform([TRIALS * 5 + 8], key)
     trials, rest = tf.reshape(uniform[:-8], [TRIALS, 5]), uniform[-8:]
-    image = resize(image, image_size, *window(image, image_size, augmentation.area, trials))
-    if augmentation.colour:
+    if isinstance(augmentation, CaffeAugmentation):
+        image = resize(image, image_size, *stretched(image, image_size, rest[:2]))
+    else:
+        image = resize(image, image_size, *window(image, image_size, augmentation.area, trials))
+    if isinstance(augmentation, Augmentation) and augmentation.colour:
         scales = 1 + JITTER * (2 * rest[:3] - 1)
         light = LIGHT * tf.random.stateless_normal([3], key + np.array([0, 2**32]))
         image = change_colours(image, tf.argsort(rest[3:7]), scales, light)

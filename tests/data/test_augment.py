@@ -6,7 +6,15 @@ import pytest
 from tensorpack.dataflow import imgaug
 
 from sspq.data import DataError
-from sspq.data.augment import RELEASED, Augmentation, Augmentor, shorter_edge
+from sspq.data.augment import (
+    CAFFE,
+    RELEASED,
+    Augmentation,
+    Augmentor,
+    CaffeAugmentation,
+    both_edges,
+    shorter_edge,
+)
 from tests.data.ilsvrc import picture
 
 IMAGE = picture(0, 200, 300)[:, :, ::-1]
@@ -24,7 +32,34 @@ def test_the_shorter_edge_scales_with_the_input(size, edge):
     assert Augmentor(size, None)(IMAGE).shape == (size, size, 3)
 
 
-@pytest.mark.parametrize("augmentation", [RELEASED, Augmentation(colour=False)])
+def test_caffe_s_validation_stretches_both_edges_to_256_of_227_and_cuts_the_middle_out():
+    out = Augmentor(227, None, stretch=True)(IMAGE)
+    large = cv2.resize(IMAGE, (256, 256), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(out, large[14:241, 14:241])
+
+
+@pytest.mark.parametrize("size, edge", [(227, 256), (224, 253), (64, 72)])
+def test_both_edges_scale_with_the_input(size, edge):
+    assert both_edges(size) == edge
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_caffe_s_windows_are_anywhere_and_mirrored_as_told(mirror):
+    large = cv2.resize(IMAGE, (72, 72), interpolation=cv2.INTER_LINEAR)
+    windows = {
+        large[i : i + 64, j : j + 64][:, :: 1 - 2 * flip].tobytes(): (i, j, flip)
+        for i in range(9)
+        for j in range(9)
+        for flip in range(2)
+    }
+    assert len(windows) == 9 * 9 * 2
+    augmentor = Augmentor(64, CaffeAugmentation(mirror))
+    drawn = np.array([windows[augmentor(IMAGE, [k]).tobytes()] for k in range(300)])
+    assert set(drawn[:, 0]) == set(drawn[:, 1]) == set(range(9))
+    assert 100 < drawn[:, 2].sum() < 200 if mirror else not drawn[:, 2].any()
+
+
+@pytest.mark.parametrize("augmentation", [RELEASED, Augmentation(colour=False), CAFFE])
 def test_the_key_decides_everything(augmentation):
     augmentor = Augmentor(64, augmentation)
     first = [augmentor(IMAGE, [0, 1, i]) for i in range(5)]

@@ -8,7 +8,7 @@ import pytest
 from tensorpack.dataflow import RepeatedData
 
 from sspq.data import DataError, imagenet
-from sspq.data.augment import RELEASED, Augmentation
+from sspq.data.augment import CAFFE, RELEASED, Augmentation, Augmentor
 from sspq.data.imagenet_flow import EvalFlow, TrainFlow, decode
 from sspq.data.scan import scan
 from tests.data import ilsvrc
@@ -34,7 +34,7 @@ def assert_same(first, second):
             np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("augmentation", [RELEASED, None])
+@pytest.mark.parametrize("augmentation", [RELEASED, CAFFE, None])
 def test_batches_are_uint8_bgr_images_and_int32_labels(tree, augmentation):
     flow = train(tree, batch=10, augmentation=augmentation)
     batches = list(flow)
@@ -106,6 +106,13 @@ def test_evaluation_gives_every_image_once_and_in_order(tree):
         batches = list(flow)
         assert [len(labels) for _, labels in batches] == [3, 3, 1] and len(flow) == 3
         np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), tree.val.labels)
+
+
+def test_evaluation_stretches_images_if_told_so(tree):
+    [(images, _)] = EvalFlow(tree.val, 7, SIZE, processes=0, stretch=True)
+    augmentor = Augmentor(SIZE, None, stretch=True)
+    for i, image in enumerate(images):
+        np.testing.assert_array_equal(image, augmentor(decode(tree.val.path(i))))
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 9])

@@ -46,12 +46,13 @@ def assert_same(first, second, pixels=0):
         assert np.abs(a.astype(int) - b.astype(int)).max() <= pixels
 
 
-@pytest.mark.parametrize("size", [32, 64, 224])
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_validation_gives_the_labels_and_pixels_of_the_dataflow(tree, size, ranks):
+@pytest.mark.parametrize("size", [32, 64, 224, 227])
+@pytest.mark.parametrize("ranks, stretch", [(1, False), (2, False), (1, True)])
+def test_validation_gives_the_labels_and_pixels_of_the_dataflow(tree, size, ranks, stretch):
     for rank in range(ranks):
-        flow = EvalFlow(tree.val, 3, size, rank=rank, ranks=ranks, processes=0)
-        dataset = eval_dataset(tree.val, 3, size, rank=rank, ranks=ranks)
+        options = dict(rank=rank, ranks=ranks, stretch=stretch)
+        flow = EvalFlow(tree.val, 3, size, processes=0, **options)
+        dataset = eval_dataset(tree.val, 3, size, **options)
         assert_same(take(dataset), list(flow), pixels=1)
 
 

@@ -14,6 +14,7 @@ from sspq.data.augment import (
     TRIALS,
     Augmentation,
     Augmentor,
+    CaffeAugmentation,
 )
 from tests.data.ilsvrc import picture
 
@@ -109,3 +110,27 @@ def test_augmented_images_are_spread_as_the_dataflow_s(augmentation):
         np.testing.assert_allclose(a.std(axis=0), b.std(axis=0), rtol=0.2)
     mirrored = np.mean(mine[:, :, : SIZE // 2].astype(float) - mine[:, :, SIZE // 2 :], (1, 2, 3))
     assert abs((mirrored > 0).mean() - 0.5) < (0.15 if augmentation.mirror else 0.5)
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_caffe_s_windows_are_opencv_s_anywhere_and_mirrored_as_told(mirror):
+    image = np.ascontiguousarray(picture(0, 60, 150))
+    large = cv2.resize(image, (72, 72), interpolation=cv2.INTER_LINEAR).astype(int)
+    key = tf.placeholder(tf.int64, [2])
+    out = symbolic.augment(tf.constant(image), SIZE, CaffeAugmentation(mirror), key)
+    drawn = []
+    with tf.Session() as session:
+        for k in range(200):
+            got = session.run(out, {key: [3, k]}).astype(int)
+            near = [
+                (i, j, flip)
+                for i in range(9)
+                for j in range(9)
+                for flip in range(2)
+                if np.abs(large[i : i + 64, j : j + 64][:, :: 1 - 2 * flip] - got).max() <= 1
+            ]
+            assert len(near) == 1
+            drawn += near
+    rows, columns, flips = np.transpose(drawn)
+    assert set(rows) == set(columns) == set(range(9))
+    assert 60 < flips.sum() < 140 if mirror else not flips.any()
