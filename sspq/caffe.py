@@ -1,7 +1,8 @@
 """From Caffe's model files to the ``.npz`` files that ``--load`` takes. OpenCV reads them."""
 
 import os
-from typing import Any, Dict, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Tuple
 
 import cv2
 import numpy as np
@@ -33,12 +34,8 @@ def read_net(caffemodel: str, prototxt: str) -> Any:
     for path in (caffemodel, prototxt):
         if not os.path.isfile(path):
             raise CaffeError("%s: there is no such file" % path)
-    try:
+    with _opencv("OpenCV cannot read %s with %s" % (caffemodel, prototxt)):
         return cv2.dnn.readNetFromCaffe(prototxt, caffemodel)
-    except cv2.error as e:
-        raise CaffeError(
-            "OpenCV cannot read %s with %s: %s" % (caffemodel, prototxt, _reason(e))
-        ) from e
 
 
 def variables(net: Any) -> Variables:
@@ -48,11 +45,13 @@ def variables(net: Any) -> Variables:
     groups, out]``; that of an inner product, ``[out, in]``, ``[in, out]``. ``b`` is ``[out]``.
 
     Raises:
-        CaffeError: another kind of layer has weights, or some are not finite.
+        CaffeError: OpenCV refuses a layer, another kind of layer has weights, or some are not
+            finite.
     """
     result: Variables = {}
     for name in net.getLayerNames():
-        layer = net.getLayer(net.getLayerId(name))
+        with _opencv("OpenCV refuses the layer %s" % name):
+            layer = net.getLayer(net.getLayerId(name))
         blobs = [np.asarray(blob) for blob in layer.blobs]
         if not blobs:
             continue
@@ -85,7 +84,7 @@ def convert(
 
     The number of classes is that of ``fc8``. Nothing is written unless :class:`AlexNet`, loaded
     from the file, gives the logits that OpenCV's forward pass of Caffe's files gives: names and
-    shapes do not tell whether the groups, the order of the layers and their settings are the same.
+    shapes, which tell the groups, tell neither the order of the layers nor their settings.
 
     Args:
         caffemodel, prototxt: Caffe's files, the network as it infers ("deploy").
@@ -96,7 +95,8 @@ def convert(
         The network, and by how much the logits differ: the maximum over the largest logit.
 
     Raises:
-        CaffeError: the files cannot be read or do not hold this network.
+        CaffeError: the files cannot be read, do not hold this network, or ``output`` cannot be
+            written.
         ValueError: an argument is outside its range.
     """
     if not output.endswith(NPZ):
@@ -121,6 +121,8 @@ def convert(
         np.savez(temporary, **values)
         off = _difference(net, model, temporary)
         os.replace(temporary, output)
+    except OSError as e:
+        raise CaffeError("%s cannot be written: %s" % (output, e)) from e
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
@@ -142,26 +144,23 @@ def _difference(net: Any, model: AlexNet, path: str) -> float:
     )
     [logits] = predictor(images)
     centred = images.astype(np.float32) - np.array(MEAN, np.float32)
-    try:
+    with _opencv("OpenCV cannot run Caffe's network"):
         net.setInput(np.ascontiguousarray(centred.transpose(0, 3, 1, 2)))
         expected = net.forward(LOGITS)
-    except cv2.error as e:
-        raise CaffeError("OpenCV cannot run Caffe's network: %s" % _reason(e)) from e
-    if expected.shape != logits.shape:
-        raise CaffeError(
-            "%s of Caffe's network is %s, expected %s"
-            % (LOGITS, list(expected.shape), list(logits.shape))
-        )
     off = float(np.abs(logits - expected).max() / np.abs(expected).max())
     if not off <= TOLERANCE:
         raise CaffeError(
             "Caffe's network computes something else than %s: its logits are off by %.2g of the "
-            "largest, expected at most %g; do its groups, its settings and the order of its layers "
-            "agree?" % (model.NAME, off, TOLERANCE)
+            "largest, expected at most %g; do the order of its layers and their settings agree?"
+            % (model.NAME, off, TOLERANCE)
         )
     return off
 
 
-def _reason(error: Any) -> str:
-    """What OpenCV says, in one line."""
-    return " ".join(str(error).split())
+@contextmanager
+def _opencv(failure: str) -> Iterator[None]:
+    """Turns an error of OpenCV's into one that says what has failed."""
+    try:
+        yield
+    except cv2.error as e:
+        raise CaffeError("%s: %s" % (failure, " ".join(str(e).split()))) from e

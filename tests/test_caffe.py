@@ -118,12 +118,52 @@ def test_weights_of_another_network_are_refused_by_name(change, groups, message,
     assert not (tmp_path / "a.npz").exists()
 
 
+def test_the_groups_are_those_of_the_weights_whatever_the_prototxt_says(tmp_path):
+    files = Files(tmp_path)
+    _, off = files.convert()
+    write_prototxt(files.prototxt, WIDTH, files.size, CLASSES, groups=1)
+    assert files.convert()[1] == off
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("num_output: 7", "num_output: 9", "OpenCV refuses the layer fc8"),
+        ("pad: 2 kernel_size: 5", "pad: 2 kernel_size: 7", "OpenCV cannot run Caffe's network"),
+        ('"fc8"', '"fc9"', "no weights and biases for the layer fc8"),
+    ],
+)
+def test_a_prototxt_that_does_not_fit_the_weights_is_refused(old, new, message, tmp_path):
+    files = Files(tmp_path)
+    with open(files.prototxt) as f:
+        text = f.read()
+    assert old in text
+    with open(files.prototxt, "w") as f:
+        f.write(text.replace(old, new))
+    with pytest.raises(caffe.CaffeError, match=message):
+        files.convert()
+
+
+def test_a_layer_of_another_kind_that_has_weights_is_refused(tmp_path):
+    layers = weights(WIDTH, EDGES[99], CLASSES) + [("relu3", "PReLU", [np.ones(24, np.float32)])]
+    files = Files(tmp_path, layers=layers)
+    with open(files.prototxt) as f:
+        text = f.read()
+    with open(files.prototxt, "w") as f:
+        f.write(text.replace('"relu3" type: "ReLU"', '"relu3" type: "PReLU"'))
+    with pytest.raises(caffe.CaffeError, match="layer relu3 is a PReLU with weights"):
+        files.convert()
+
+
 def test_files_that_are_missing_or_damaged_are_named(tmp_path):
     files = Files(tmp_path)
     with pytest.raises(caffe.CaffeError, match="nowhere: there is no such file"):
         caffe.convert(str(tmp_path / "nowhere"), files.prototxt, files.output)
     with pytest.raises(caffe.CaffeError, match="`output` must end in .npz, got 'a.ckpt'"):
         caffe.convert(files.caffemodel, files.prototxt, "a.ckpt")
+    files.output = str(tmp_path / "nowhere" / "a.npz")
+    with pytest.raises(caffe.CaffeError, match="nowhere/a.npz cannot be written"):
+        files.convert()
     with open(files.caffemodel, "r+b") as f:
         f.truncate(1000)
     with pytest.raises(caffe.CaffeError, match="OpenCV cannot read .*a.caffemodel"):
