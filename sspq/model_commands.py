@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from sspq import models
 from sspq.compat import tf
-from sspq.export import container, images, predictor
+from sspq.export import container, images, onnx_graph, predictor
 from sspq.export.encoding import decode
 from sspq.export.pack import RESTS, pack, unpack
 from sspq.export.source import Checkpoint, check_fits, open_checkpoint
@@ -118,6 +118,19 @@ def _size_line(path: str, size: int, packed: container.Packed) -> str:
         packed.nbytes,
         size - packed.nbytes,
     )
+
+
+def _export(args: argparse.Namespace) -> None:
+    if args.file.endswith(".safetensors"):
+        if args.model or _settings(args):
+            raise ValueError("%s says itself which model it is; drop the options" % args.file)
+        packed = container.read(args.file)
+    else:
+        packed = pack(open_checkpoint(args.file, args.model, **_settings(args)))
+    if not args.output.endswith(".onnx"):
+        raise ValueError("`--output` must end in .onnx, got %s" % args.output)
+    size = onnx_graph.save(args.output, packed)
+    print("%s: %d bytes = %.3f MiB" % (args.output, size, size / MIB))
 
 
 def _unpack(args: argparse.Namespace) -> None:
@@ -233,6 +246,11 @@ def add(commands: Any) -> None:
     p.add_argument("--data", help="compare the logits of these test images, not of noise")
     p.add_argument("--images", type=int, default=8, help="to compare the logits of; 0: none")
     _add_settings(p, linear_bits=False)
+
+    p = command("export", _export, "checkpoint or packed file to ONNX, of stock operators")
+    p.add_argument("file", metavar="MODEL", help=_CHECKPOINT + "; or a packed file")
+    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*.onnx")
+    _add_settings(p)
 
     p = command("unpack", _unpack, "packed file to .npz: the values that the graph computes with")
     p.add_argument("file", help="packed file")

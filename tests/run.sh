@@ -17,4 +17,6 @@ if [ $# -eq 0 ] || [ "${CI:-}" = true ]; then
   "$bin/mypy"
   find custom_ops tests -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs "$bin/clang-format" --dry-run -Werror
 fi
-TF_CPP_MIN_LOG_LEVEL=2 exec "$PYTHON" -m pytest "$@"
+# Most of the time goes into Python that builds graphs, one core each. A file stays in one process,
+# since its tests share what they train.
+TF_CPP_MIN_LOG_LEVEL=2 exec "$PYTHON" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"

@@ -161,6 +161,9 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path):
         caffe.convert(str(tmp_path / "nowhere"), files.prototxt, files.output)
     with pytest.raises(caffe.CaffeError, match="`output` must end in .npz, got 'a.ckpt'"):
         caffe.convert(files.caffemodel, files.prototxt, "a.ckpt")
+    files.output = str(tmp_path / "nowhere" / "a.npz")
+    with pytest.raises(caffe.CaffeError, match="nowhere/a.npz cannot be written"):
+        files.convert()
     with open(files.caffemodel, "r+b") as f:
         f.truncate(1000)
     with pytest.raises(caffe.CaffeError, match="OpenCV cannot read .*a.caffemodel"):

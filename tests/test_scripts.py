@@ -12,7 +12,7 @@ import pytest
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 
 
-CHAINS = ("SSQ_cifar100_TS.sh", "TS.sh")
+CHAINS = ("SSQ_cifar100_TS.sh", "TS.sh", "SLQ.sh")
 
 
 def bash(*arguments, cwd=ROOT, **environment):
@@ -179,6 +179,7 @@ def test_a_set_up_of_another_user_is_used_as_it_is(checkout):
 
 OPTIONS = {
     "SSQ_cifar100_TS.sh": "demo data download log variant seed gpu float32 fresh",
+    "SLQ.sh": "demo data load log model method bits partition seed batch gpu trainer fresh",
     "TS.sh": "demo data meta-dir log variant seed batch gpu trainer symbolic skip-bad fresh",
 }
 
@@ -246,6 +247,40 @@ def test_the_imagenet_chain_takes_its_folder_from_the_environment(checkout):
         assert "--epochs" not in command and "--base_lr" not in command  # the released ones
 
 
+def test_slq_quantizes_a_loaded_network_and_packs_it(checkout):
+    given = ("--seed", "7", "--batch", "64", "--gpu", "0,1", "--bits", "3", "--partition", "loss")
+    slq, pack, report = commands_of(
+        checkout, "SLQ.sh", "--data", "D", "--load", "alexnet.npz", "--log", "L", *given
+    )
+    assert slq.startswith("examples/slq.py ") and slq.endswith("--log L/slq --resume")
+    for option in (
+        "--model alexnet", "--method slq", "--data D", "--load alexnet.npz", "--seed 7",
+        "--batch 64", "--gpu 0,1", "--bits 3", "--partition loss",
+    ):  # fmt: skip
+        assert option in slq
+    # The rest is AlexNet's own, as released.
+    assert "--stage-epochs" not in slq and "--base_lr" not in slq
+    assert pack == "-m sspq pack L/slq -o L/model.sspq.safetensors"
+    assert report == "-m sspq report L"
+
+
+@pytest.mark.parametrize("model", ["lenet", "sspq34"])
+def test_the_demo_of_slq_trains_the_float32_network_first(checkout, model):
+    float32, slq, _, _ = commands_of(
+        checkout, "SLQ.sh", "--demo", "--model", model, "--method", "mlq", "--log", "L"
+    )
+    for command in (float32, slq):
+        assert "--model %s --data digits" % model in command
+    assert "--method float32" in float32 and "--log L/float32 --resume" in float32
+    assert "--method mlq" in slq and "--load L/float32" in slq
+
+
+def test_the_demo_of_slq_refuses_other_networks(checkout, tools):
+    done = bash("SLQ.sh", "--demo", "--model", "alexnet", cwd=checkout, PATH=tools)
+    assert done.returncode == 2 and "--demo is for lenet and sspq34, got 'alexnet'" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
 def test_fresh_removes_what_was_trained_and_nothing_else(checkout):
     for name in ("s1/model-1.index", "s2/report.json", "report.json", "notes.txt"):
         path = checkout / "log" / name
@@ -253,3 +288,12 @@ def test_fresh_removes_what_was_trained_and_nothing_else(checkout):
         path.write_text("")
     commands_of(checkout, "TS.sh", "--data", "D", "--log", "log", "--fresh")
     assert os.listdir(str(checkout / "log")) == ["notes.txt"]
+
+
+def test_fresh_removes_what_slq_made_and_nothing_else(checkout):
+    for name in ("slq/stage1/report.json", "layers/a.png", "model.sspq.safetensors", "s1/model"):
+        path = checkout / "log" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    commands_of(checkout, "SLQ.sh", "--load", "N", "--log", "log", "--fresh")
+    assert os.listdir(str(checkout / "log")) == ["s1"]

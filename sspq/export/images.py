@@ -44,10 +44,8 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     else:
         tree = imagenet.find(spec, parts=("val",))
         val = scan.scan(tree).for_evaluation(tree.val)
-        largest, flow = (
-            int(val.labels.max()),
-            EvalFlow(val, BATCH, model.image_size, stretch=isinstance(model, AlexNet)),
-        )
+        largest, stretch = int(val.labels.max()), isinstance(model, AlexNet)
+        flow = EvalFlow(val, BATCH, model.image_size, stretch=stretch)
     if largest >= model.num_classes:
         raise DataError(
             f"{spec}: has labels up to {largest}, expected less than the {model.num_classes} "

@@ -1,12 +1,15 @@
 """Logits of images from a checkpoint, a packed file or an ONNX file alike."""
 
+import json
 from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 from tensorpack.predict import PredictConfig
 from tensorpack.tfutils.sessinit import DictRestore, SessionInit
 
+from sspq import models
 from sspq.export import container
+from sspq.export.onnx_graph import METADATA
 from sspq.export.pack import unpack
 from sspq.export.source import Checkpoint, open_checkpoint
 from sspq.training.checkpoint import ExactRestore
@@ -40,9 +43,11 @@ def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
     Raises:
         ValueError: there is no such model, or it is damaged.
     """
-    if path.endswith(".safetensors"):
+    if path.endswith((".safetensors", ".onnx")):
         if name is not None:
             raise ValueError("--model: %s says itself which model it is" % path)
+        if path.endswith(".onnx"):
+            return of_onnx(path)
         return of_packed(container.read(path), **settings)
     return of_checkpoint(open_checkpoint(path, name, **settings))
 
@@ -57,6 +62,29 @@ def of_packed(packed: container.Packed, **settings: Any) -> Predictor:
     """A packed file's content, in the same graph without weight quantizers."""
     model, values = unpack(packed, **settings)
     return Predictor(model, _tensorflow(model, DictRestore(values)), "packed")
+
+
+def of_onnx(path: str) -> Predictor:
+    """A file of :func:`sspq.export.onnx_graph.save`, in ONNX Runtime on the CPU.
+
+    Raises:
+        ValueError: it cannot be loaded, was not written by sspq, or onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise ValueError(
+            "running %s needs the package onnxruntime: pip install -r requirements/onnx.txt" % path
+        ) from e
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        described = session.get_modelmeta().custom_metadata_map[METADATA]
+        model = models.rebuild(json.loads(described))
+    except KeyError as e:
+        raise ValueError("%s: was not written by sspq: it says not which model it is" % path) from e
+    except Exception as e:  # onnxruntime has no common class of errors
+        raise ValueError("%s: cannot be loaded: %s" % (path, e)) from e
+    return Predictor(model, lambda images: session.run(["logits"], {"input": images})[0], "onnx")
 
 
 def _tensorflow(model: Classifier, restore: SessionInit) -> Callable[[np.ndarray], np.ndarray]:

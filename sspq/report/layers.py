@@ -76,12 +76,12 @@ def read_layers(model: Any) -> List[Layer]:
     graph = inference_graph(model)
     reader = _Reader(graph, getattr(model, "data_format", "NHWC"))
     image = graph.get_tensor_by_name(model.inputs()[0].name + ":0")
-    for op in _path(graph, image.op, graph.get_tensor_by_name("logits:0").op):
+    for op in data_path(graph, image.op, graph.get_tensor_by_name("logits:0").op):
         reader.read(op)
     return reader.layers()
 
 
-def _path(graph: Any, first: Any, last: Any) -> List[Any]:
+def data_path(graph: Any, first: Any, last: Any) -> List[Any]:
     """The ops that depend on ``first`` and that ``last`` depends on, in the order of creation."""
     behind = _behind([last])
     after = {first}

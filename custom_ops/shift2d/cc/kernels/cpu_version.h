@@ -5,6 +5,7 @@
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_expand.h"
 #include "custom_ops/shift2d/cc/kernels/planar.h"
 #include "custom_ops/shift2d/cc/kernels/planar_flat.h"
 

@@ -15,6 +15,7 @@
 #include "custom_ops/shift2d/cc/kernels/aligned.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_flat_plan.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_pixel_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_reference.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"

@@ -1,0 +1,90 @@
+"""What is exported gives the graph's logits in stock ONNX Runtime."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from sspq import models
+from sspq.compat import tf
+from sspq.export import onnx_graph
+from sspq.export.encoding import encode_float
+from sspq.export.onnx_graph import ExportError
+from sspq.export.pack import pack
+from sspq.export.predictor import load, of_checkpoint
+from tests.export.models import noise, save, small
+
+
+def exported(source, folder):
+    path = str(folder / "m.onnx")
+    onnx_graph.save(path, pack(source))
+    return path
+
+
+def both(source, folder):
+    """Logits of the checkpoint, and of the exported model."""
+    images = noise(source.model, 8)
+    path = exported(source, folder)
+    return of_checkpoint(source).logits(images), load(path).logits(images)
+
+
+def check_same(expected, got):
+    np.testing.assert_allclose(got, expected, atol=1e-4 * max(1, np.abs(expected).max()))
+    np.testing.assert_array_equal(got.argmax(1), expected.argmax(1))
+
+
+@pytest.mark.parametrize("bitw", [1, 4, 8])
+def test_sspq34_has_the_same_logits(bitw, tmp_path):
+    check_same(*both(save(tmp_path, small(bitw=bitw)), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lspq18", "sspq18", "resnet18", "preact18", "asl18", "resIBShift18", "resnext32x4d50", "se50"],
+)
+def test_networks_for_imagenet_have_the_same_logits(name, tmp_path):
+    bits = {"bita": 32} if name[:3] in ("lsp", "ssp", "asl") else {}
+    model = models.build(name, image_size=40, num_classes=10, **bits)
+    check_same(*both(save(tmp_path, model), tmp_path))
+
+
+def test_rounded_activations_agree_but_for_values_between_two_levels(tmp_path):
+    """A last bit decides on which side such a value falls, and the next layers see it."""
+    expected, got = both(save(tmp_path, small(bitw=4, bita=8)), tmp_path)
+    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.999
+    np.testing.assert_array_equal(got.argmax(1), expected.argmax(1))
+
+
+def test_shifts_beyond_the_image_are_exported(tmp_path):
+    def move(sess):
+        shift = next(v for v in tf.global_variables() if v.op.name == "conv3blk1/shift_q/SP/SP")
+        value = sess.run(shift)
+        value[:, :6] = [[1e9, -1e9, 40, -40, 31, -3], [0, 0.5, 0, 2, -31.5, -3]]
+        shift.load(value, sess)
+
+    check_same(*both(save(tmp_path, small(), move), tmp_path))
+
+
+def test_quantized_kernels_are_stored_as_8_bit_integers(tmp_path):
+    path = exported(save(tmp_path, small(bitw=4)), tmp_path)
+    model = onnx.load(path)
+    types = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    codes = types["conv3blk1/conv1x1a/W/kernel/codes"]
+    assert codes.dtype == np.uint8 and codes.shape == (32, 16, 1, 1) and codes.max() == 15
+    assert {n.domain for n in model.graph.node} == {""}
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_what_cannot_be_exported_is_named(tmp_path):
+    packed = pack(save(tmp_path, small()))
+    packed.tensors["conv2blk1/shift_q/SP/SP"] = encode_float(np.full([2, 16], np.nan), "float32")
+    with pytest.raises(ExportError, match="conv2blk1/shift_q.* not finite"):
+        onnx_graph.to_onnx(packed)
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+    path = str(tmp_path / "x.onnx")
+    with open(path, "wb") as f:
+        f.write(b"nothing")
+    with pytest.raises(ValueError, match="x.onnx: cannot be loaded"):
+        load(path)
