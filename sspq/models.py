@@ -10,9 +10,11 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 from sspq.graphs.imagenet import BLOCKS, MODES
 from sspq.report.layers import inference_graph
 from sspq.report.size import MIB, ModelSize, model_size
+from sspq.training.alexnet_model import AlexNet
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.classifier import Classifier
 from sspq.training.imagenet_model import GRAPHS, ImageNetSSPQ
+from sspq.training.lenet_model import LeNet
 
 Factory = Callable[..., Classifier]
 
@@ -46,6 +48,8 @@ _ONE_BIT = "1-bit kernels and a float32 linear layer"
 
 MODELS: Dict[str, Entry] = {
     "sspq34": Entry(CifarSSPQ34, {}),
+    "alexnet": Entry(AlexNet, {}),
+    "lenet": Entry(LeNet, {}),
     "lspq50": _imagenet(
         "resnet_model4",
         "QresIBShift",
@@ -86,7 +90,11 @@ for _depth in BLOCKS:
                 )
 
 # describe()["model"]: the factory, and the arguments that the name stands for.
-_DESCRIBED: Dict[str, Tuple[Factory, Dict[str, Any]]] = {"SSPQ34": (CifarSSPQ34, {})}
+_DESCRIBED: Dict[str, Tuple[Factory, Dict[str, Any]]] = {
+    "SSPQ34": (CifarSSPQ34, {}),
+    AlexNet.NAME: (AlexNet, {}),
+    LeNet.NAME: (LeNet, {}),
+}
 _DESCRIBED.update(
     (
         "%s %s%d" % (graph, mode, depth),
@@ -105,7 +113,7 @@ _BITS = {
     "linear": "linear_bits",
 }
 # What of describe() matters to infer.
-IDENTITY = ("model", "variant", "bits", "num_classes", "image_size")
+IDENTITY = ("model", "variant", "bits", "num_classes", "image_size", "width")
 
 
 def _accepted(factory: Factory) -> List[str]:
@@ -157,7 +165,12 @@ def rebuild(description: Any, **settings: Any) -> Classifier:
     bits = description.get("bits")
     if not isinstance(bits, dict):
         raise ValueError("%s: `bits` must be an object, got %.200r" % (name, bits))
-    given = {_BITS[key]: value for key, value in bits.items() if key in _BITS}
+    # A network without a setting for its bits has 32.
+    given = {
+        _BITS[key]: value
+        for key, value in bits.items()
+        if key in _BITS and (value != 32 or _BITS[key] in _accepted(factory))
+    }
     given.update(
         (k, description[k]) for k in IDENTITY if k in description and k in _accepted(factory)
     )

@@ -15,23 +15,30 @@ from sspq.data.dataset import IMAGE_SHAPE, DataError
 from sspq.data.flow import TestFlow, training_mean
 from sspq.data.imagenet_flow import EvalFlow, decode
 from sspq.export.predictor import Predictor
+from sspq.training.alexnet_model import AlexNet
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.classifier import Classifier
+from sspq.training.lenet_model import LeNet
 from sspq.training.validation import Tally
 
 BATCH = 64
 
 
 def _is_small(model: Classifier) -> bool:
-    return isinstance(model, CifarSSPQ34)
+    return isinstance(model, (CifarSSPQ34, LeNet))
+
+
+def _is_stretched(model: Classifier) -> bool:
+    """Whether images lose their aspect ratio, as Caffe resizes them."""
+    return isinstance(model, AlexNet)
 
 
 def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     """``[images, labels]`` of all held-out images.
 
     Args:
-        model: SSPQ34, or a network for ImageNet.
-        spec: for SSPQ34 what :func:`sspq.data.load` takes, else an ILSVRC folder.
+        model: SSPQ34, LeNet, or a network for ImageNet.
+        spec: for the first two what :func:`sspq.data.load` takes, else an ILSVRC folder.
 
     Raises:
         DataError: there are no such images, or they have classes that the model does not know.
@@ -42,7 +49,10 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     else:
         tree = imagenet.find(spec, parts=("val",))
         val = scan.scan(tree).for_evaluation(tree.val)
-        largest, flow = int(val.labels.max()), EvalFlow(val, BATCH, model.image_size)
+        largest, flow = (
+            int(val.labels.max()),
+            EvalFlow(val, BATCH, model.image_size, stretch=_is_stretched(model)),
+        )
     if largest >= model.num_classes:
         raise DataError(
             f"{spec}: has labels up to {largest}, expected less than the {model.num_classes} "
@@ -56,12 +66,12 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
     """Image files as a batch for the model.
 
     Args:
-        model: SSPQ34, or a network for ImageNet.
+        model: SSPQ34, LeNet, or a network for ImageNet.
         paths: of JPEG, PNG or other files that OpenCV reads.
-        spec: for SSPQ34 the data set that it was trained on, whose mean image is subtracted.
+        spec: for the first two the data set that it was trained on, whose mean image is subtracted.
 
     Raises:
-        DataError: a file is no image, or SSPQ34 has no ``spec``.
+        DataError: a file is no image, or there is no ``spec`` where it is needed.
     """
     images = []
     for path in paths:
@@ -70,12 +80,12 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
             raise DataError(f"{path}: is no image file that can be read")
         images.append(image)
     if not _is_small(model):
-        augmentor = Augmentor(model.image_size, None)
+        augmentor = Augmentor(model.image_size, None, _is_stretched(model))
         return np.stack([augmentor(image) for image in images])
     if spec is None:
         raise DataError(
-            "`--data` is missing: SSPQ34 subtracts the mean image of the data set that it was "
-            "trained on; give its folder, or 'digits'"
+            "`--data` is missing: the mean image of the data set that the model was trained on is "
+            "subtracted; give its folder, or 'digits'"
         )
     small = [
         cv2.resize(image, IMAGE_SHAPE[:2], interpolation=cv2.INTER_AREA)[:, :, ::-1]
