@@ -269,7 +269,7 @@ def add(commands: Any) -> None:
     p = command("predict", _predict, "the five most likely classes of image files")
     p.add_argument("file", metavar="MODEL", help=_MODEL)
     p.add_argument("images", nargs="+", metavar="IMAGE")
-    p.add_argument("--data", help="for SSPQ34: the data set that it was trained on")
+    p.add_argument("--data", help="for SSPQ34 and LeNet: the data set that it was trained on")
     p.add_argument("--labels", metavar="FILE", help="names of the classes, one a line")
     _add_settings(p)
 

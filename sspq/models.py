@@ -165,9 +165,14 @@ def rebuild(description: Any, **settings: Any) -> Classifier:
     bits = description.get("bits")
     if not isinstance(bits, dict):
         raise ValueError("%s: `bits` must be an object, got %.200r" % (name, bits))
-    described = {_BITS[key]: value for key, value in bits.items() if key in _BITS}
-    described.update((k, description[k]) for k in IDENTITY if k in description)
-    given = {k: value for k, value in described.items() if k in _accepted(factory)}
+    accepted = _accepted(factory)
+    # A network without a setting for its bits has 32.
+    given = {
+        _BITS[key]: value
+        for key, value in bits.items()
+        if key in _BITS and (value != 32 or _BITS[key] in accepted)
+    }
+    given.update((k, description[k]) for k in IDENTITY if k in description and k in accepted)
     model = _make(name, factory, {**own, **given, **settings})
     if not settings and identity(model) != {k: description.get(k) for k in identity(model)}:
         raise ValueError("%s: the description %.300r is incomplete" % (name, description))

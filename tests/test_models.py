@@ -13,6 +13,13 @@ def test_a_network_can_be_rebuilt_from_what_it_says_of_itself(name):
     assert models.rebuild(models.identity(model)).describe() == model.describe()
 
 
+def test_a_network_in_float32_alone_refuses_other_bits():
+    described = models.identity(models.build("alexnet", width=0.5))
+    assert models.rebuild(described, data_format="NCHW").width == 0.5
+    with pytest.raises(ValueError, match="alexnet has no `bitw` .4.; it knows num_classes"):
+        models.rebuild(dict(described, bits={"weights": 4, "activations": 32}), data_format="NCHW")
+
+
 def test_settings_override_the_description():
     described = models.build("lspq50", bitw=2, num_classes=7, image_size=96).describe()
     model = models.rebuild(described, bitw=1, linear_bits=8)

@@ -28,12 +28,17 @@ def _is_small(model: Classifier) -> bool:
     return isinstance(model, (CifarSSPQ34, LeNet))
 
 
+def _is_stretched(model: Classifier) -> bool:
+    """Whether images lose their aspect ratio, as Caffe resizes them."""
+    return isinstance(model, AlexNet)
+
+
 def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     """``[images, labels]`` of all held-out images.
 
     Args:
-        model: SSPQ34 or LeNet, or a network for ImageNet.
-        spec: for the former what :func:`sspq.data.load` takes, else an ILSVRC folder.
+        model: SSPQ34, LeNet, or a network for ImageNet.
+        spec: for the first two what :func:`sspq.data.load` takes, else an ILSVRC folder.
 
     Raises:
         DataError: there are no such images, or they have classes that the model does not know.
@@ -44,8 +49,10 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     else:
         tree = imagenet.find(spec, parts=("val",))
         val = scan.scan(tree).for_evaluation(tree.val)
-        largest, stretch = int(val.labels.max()), isinstance(model, AlexNet)
-        flow = EvalFlow(val, BATCH, model.image_size, stretch=stretch)
+        largest, flow = (
+            int(val.labels.max()),
+            EvalFlow(val, BATCH, model.image_size, stretch=_is_stretched(model)),
+        )
     if largest >= model.num_classes:
         raise DataError(
             f"{spec}: has labels up to {largest}, expected less than the {model.num_classes} "
@@ -59,12 +66,12 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
     """Image files as a batch for the model.
 
     Args:
-        model: SSPQ34 or LeNet, or a network for ImageNet.
+        model: SSPQ34, LeNet, or a network for ImageNet.
         paths: of JPEG, PNG or other files that OpenCV reads.
-        spec: for the former the data set that it was trained on, whose mean image is subtracted.
+        spec: for the first two the data set that it was trained on, whose mean image is subtracted.
 
     Raises:
-        DataError: a file is no image, or the former have no ``spec``.
+        DataError: a file is no image, or there is no ``spec`` where it is needed.
     """
     images = []
     for path in paths:
@@ -73,12 +80,12 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
             raise DataError(f"{path}: is no image file that can be read")
         images.append(image)
     if not _is_small(model):
-        augmentor = Augmentor(model.image_size, None, stretch=isinstance(model, AlexNet))
+        augmentor = Augmentor(model.image_size, None, _is_stretched(model))
         return np.stack([augmentor(image) for image in images])
     if spec is None:
         raise DataError(
-            "`--data` is missing: the network subtracts the mean image of the data set that it was "
-            "trained on; give its folder, or 'digits'"
+            "`--data` is missing: the mean image of the data set that the model was trained on is "
+            "subtracted; give its folder, or 'digits'"
         )
     small = [
         cv2.resize(image, IMAGE_SHAPE[:2], interpolation=cv2.INTER_AREA)[:, :, ::-1]

@@ -284,6 +284,20 @@ class _Translator:
 
     _fusedbatchnorm = _fusedbatchnormv2 = _fusedbatchnormv3
 
+    def _lrn(self, op: Any) -> None:
+        size = 2 * op.get_attr("depth_radius") + 1
+        x = self._node("Transpose", [self._of(op.inputs[0])], op.name + "/x", perm=[0, 3, 1, 2])
+        normalized = self._node(
+            "LRN",
+            [x],
+            op.name + "/normalized",
+            size=size,
+            alpha=op.get_attr("alpha") * size,  # ONNX divides it by the size again
+            beta=op.get_attr("beta"),
+            bias=op.get_attr("bias"),
+        )
+        self._emit(op, "Transpose", [normalized], perm=[0, 2, 3, 1])
+
     def _biasadd(self, op: Any) -> None:
         bias = self._value(op.inputs[1])
         if op.inputs[0].shape.ndims == 4:

@@ -48,6 +48,14 @@ def test_networks_for_imagenet_have_the_same_logits(name, tmp_path):
     check_same(*both(save(tmp_path, model), tmp_path))
 
 
+@pytest.mark.parametrize(
+    "name, settings", [("alexnet", {"image_size": 67, "width": 0.25}), ("lenet", {})]
+)
+def test_caffe_s_networks_have_the_same_logits(name, settings, tmp_path):
+    model = models.build(name, num_classes=10, **settings)
+    check_same(*both(save(tmp_path, model), tmp_path))
+
+
 def test_rounded_activations_agree_but_for_values_between_two_levels(tmp_path):
     """A last bit decides on which side such a value falls, and the next layers see it."""
     expected, got = both(save(tmp_path, small(bitw=4, bita=8)), tmp_path)
