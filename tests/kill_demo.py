@@ -1,6 +1,6 @@
 """Kills a demo at random moments with SIGKILL and restarts it, until it has survived enough.
 
-    python tests/kill_demo.py [--chain TS.sh] [--kills 10] [--seed 0] [--log DIR] [--reference DIR]
+    python tests/kill_demo.py [--chain SLQ.sh] [--kills 10] [--seed 0] [--log DIR] [--reference DIR]
 
 Every second kill hits the shell script alone, the others the script and all its children. At the
 end the chain must have finished, with whole checkpoints and one history row per epoch; with
@@ -24,8 +24,16 @@ from sspq.compat import tf
 from sspq.training import checkpoint, history
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
-STEPS = ("s1", "s2")
-EPOCHS = {"SSQ_cifar100_TS.sh": 15, "TS.sh": 7}  # of the demos, both steps
+# Of each chain's demo: its steps, epochs in all, and what it leaves beside the steps' folders.
+CHAINS = {
+    "SSQ_cifar100_TS.sh": (("s1", "s2"), 15, ("report.json", "curves.png")),
+    "TS.sh": (("s1", "s2"), 7, ("report.json", "curves.png")),
+    "SLQ.sh": (
+        ("float32", "slq"),
+        40,
+        ("report.json", "stages.png", "layers", "model.sspq.safetensors"),
+    ),
+}
 
 
 def start(chain, log, out):
@@ -33,13 +41,13 @@ def start(chain, log, out):
     return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
 
-def epochs_done(log):
-    return [len(history.read(os.path.join(log, step))) for step in STEPS]
+def epochs_done(chain, log):
+    return [len(history.read(os.path.join(log, step))) for step in CHAINS[chain][0]]
 
 
-def wait_for_moment(process, log, epoch, delay):
+def wait_for_moment(process, chain, log, epoch, delay):
     """Waits until ``epoch`` epochs are done in all, and then for ``delay`` seconds."""
-    while process.poll() is None and sum(epochs_done(log)) < epoch:
+    while process.poll() is None and sum(epochs_done(chain, log)) < epoch:
         time.sleep(0.1)
     try:
         process.wait(delay)
@@ -51,11 +59,11 @@ def survive(chain, log, kills, rng):
     """Runs the chain with ``kills`` kills; returns its last exit status."""
     # Spread over the whole run; the delay reaches from within an epoch into the next, start-up,
     # evaluation and saving included.
-    epochs = sorted(rng.randrange(EPOCHS[chain]) for _ in range(kills))
+    epochs = sorted(rng.randrange(CHAINS[chain][1]) for _ in range(kills))
     with open(os.path.join(log, "output.txt"), "wb") as out:
         for k, epoch in enumerate(epochs):
             process = start(chain, log, out)
-            wait_for_moment(process, log, epoch, rng.uniform(0, 20))
+            wait_for_moment(process, chain, log, epoch, rng.uniform(0, 20))
             if process.returncode is not None:
                 print("kill %2d: came too late, the chain had ended" % (k + 1), flush=True)
                 return process.returncode
@@ -63,8 +71,12 @@ def survive(chain, log, kills, rng):
             (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
             process.wait()
             print(
-                "kill %2d, %s: S1 at epoch %d, S2 at epoch %d"
-                % ((k + 1, "script alone" if alone else "all") + tuple(epochs_done(log))),
+                "kill %2d, %s: epochs done of %s"
+                % (
+                    k + 1,
+                    "script alone" if alone else "all",
+                    dict(zip(CHAINS[chain][0], epochs_done(chain, log))),
+                ),
                 flush=True,
             )
         return start(chain, log, out).wait()
@@ -81,9 +93,10 @@ def weights(folder):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-def problems(log, reference):
+def problems(chain, log, reference):
     """What is wrong with the result, as lines of text."""
-    for step in STEPS:
+    steps, _, results = CHAINS[chain]
+    for step in steps:
         folder = os.path.join(log, step)
         with open(os.path.join(folder, "report.json")) as f:
             report = json.load(f)
@@ -101,8 +114,8 @@ def problems(log, reference):
             different = [n for n in theirs if not np.array_equal(ours.get(n), theirs[n])]
             if different or set(ours) != set(theirs):
                 yield "%s: %d variables differ" % (step, len(different))
-    for name in ("report.json", "curves.png"):
-        if not os.path.isfile(os.path.join(log, name)):
+    for name in results:
+        if not os.path.exists(os.path.join(log, name)):
             yield "%s is missing" % name
 
 
@@ -110,7 +123,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--chain", choices=sorted(EPOCHS), default="SSQ_cifar100_TS.sh")
+    parser.add_argument("--chain", choices=sorted(CHAINS), default="SSQ_cifar100_TS.sh")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--log", default=os.path.join(ROOT, "train_log", "killed"))
@@ -122,7 +135,7 @@ def main():
     status = survive(args.chain, args.log, args.kills, random.Random(args.seed))
     found = ["exit status %d, see output.txt" % status] if status else []
     if not found:
-        found = list(problems(args.log, args.reference))
+        found = list(problems(args.chain, args.log, args.reference))
     for line in found:
         print("PROBLEM", line)
     print("%s, %.0f s in all" % ("not valid" if found else "valid", time.time() - begin))
