@@ -80,7 +80,8 @@ def _figure(path: str, width: float, draw: Any) -> None:
 
     figure, axes = plt.subplots(figsize=(width, 4))
     draw(axes)
-    axes.legend(fontsize=8)
+    # Below the picture: within it there is no place that no curve can come to.
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=3, frameon=False)
     figure.tight_layout()
     temporary = path + ".tmp.png"
     figure.savefig(temporary, dpi=100)
