@@ -4,12 +4,12 @@ import math
 import os
 from typing import Any, Iterable, Tuple
 
-from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 # Of the Okabe-Ito palette, which colour-blind readers can tell apart. What differs in colour
 # differs in shape as well, for print.
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+_LABEL = 8  # points
 
 
 def pyplot() -> Any:
@@ -45,7 +45,7 @@ def place_labels(figure: Any, axes: Any, labels: Iterable[Tuple[str, Tuple[float
     renderer = figure.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
     unit = figure.dpi / 72.0  # pixels of a point
-    labels = list(labels)
+    labels = sorted(labels, key=lambda label: -label[1][1])  # so that few lines cross
     points = [axes.transData.transform(xy) for _, xy in labels]
     taken = [Bbox.from_bounds(x - 5 * unit, y - 5 * unit, 10 * unit, 10 * unit) for x, y in points]
     legend = axes.get_legend()
@@ -57,17 +57,9 @@ def place_labels(figure: Any, axes: Any, labels: Iterable[Tuple[str, Tuple[float
         for angle in (0, 180, 45, -45, 135, -135, 90, -90, 20, -20, 160, -160, 70, -70, 110, -110)
     ]
     for (text, xy), (x, y) in zip(labels, points):
-        note = axes.annotate(
-            text,
-            xy,
-            (0, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 3},
-        )
-        note.arrow_patch.set_visible(False)
-        size = Text.get_window_extent(note, renderer)  # without the line
+        measured = axes.text(0, 0, text, fontsize=_LABEL)
+        size = measured.get_window_extent(renderer)
+        measured.remove()
         for dx, dy in places:
             side = "left" if dx > 1 else "right" if dx < -1 else "center"
             left = {"left": 0.0, "right": -size.width, "center": -size.width / 2}[side]
@@ -79,7 +71,22 @@ def place_labels(figure: Any, axes: Any, labels: Iterable[Tuple[str, Tuple[float
                 break
         else:
             raise ValueError("there is no room for the label %r among %d" % (text, len(labels)))
-        note.set_position((dx, dy))
-        note.set_horizontalalignment(side)
-        note.arrow_patch.set_visible(math.hypot(dx, dy) > 14)
+        line = {
+            "arrowstyle": "-",
+            "color": GREY,
+            "linewidth": 0.6,
+            "shrinkA": 0,
+            "shrinkB": 3,
+            "relpos": ({"left": 0, "center": 0.5, "right": 1}[side], 0.5),
+        }
+        axes.annotate(
+            text,
+            xy,
+            (dx, dy),
+            textcoords="offset points",
+            horizontalalignment=side,
+            verticalalignment="center",
+            fontsize=_LABEL,
+            arrowprops=line if math.hypot(dx, dy) > 14 else None,
+        )
         taken.append(box)

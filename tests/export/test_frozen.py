@@ -18,7 +18,8 @@ from sspq.files import read_json
 from tests.export.models import noise, save, small
 
 # What another program does, in both of TensorFlow's interfaces. For each folder in the current one:
-# m.pb, and saved/ as a SavedModel, on x.npy.
+# m.pb, and saved/ as a SavedModel, on x.npy. SSPQ_OTHER_PYTHON names an interpreter with another
+# TensorFlow, such as 2.15.
 ELSEWHERE = """
 import glob, os, sys
 import numpy as np

@@ -48,7 +48,7 @@ def test_no_label_covers_another_a_point_or_the_frame(own, drawn):
     rows = results.published(PUBLISHED) + crowd(own)
     figures.draw_accuracy(rows, "")
     axes = drawn[0].axes[0]
-    assert [t.get_text() for t in axes.texts] == [r.name for r in rows]
+    assert sorted(t.get_text() for t in axes.texts) == sorted(r.name for r in rows)
     boxes = [Text.get_window_extent(t) for t in axes.texts]  # without the lines
     assert not overlap(boxes)
     points = axes.transData.transform([(r.mb, r.top1) for r in rows])
