@@ -6,7 +6,7 @@ import os
 import sys
 from typing import List, Optional
 
-from sspq import model_commands
+from sspq import figures_command, model_commands
 
 
 def _env(args: argparse.Namespace) -> None:
@@ -70,6 +70,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     convert.add_argument("--width", type=float, default=1.0, help="factor on the channels")
     convert.set_defaults(run=_convert_caffe)
     model_commands.add(commands)
+    figures_command.add(commands)
     args = parser.parse_args(argv)
     try:
         args.run(args)

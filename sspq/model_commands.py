@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from sspq import models
 from sspq.compat import tf
-from sspq.export import container, images, onnx_graph, predictor
+from sspq.export import container, frozen, images, onnx_graph, predictor
 from sspq.export.encoding import decode
 from sspq.export.pack import RESTS, pack, unpack
 from sspq.export.source import Checkpoint, check_fits, open_checkpoint
@@ -20,14 +20,19 @@ from sspq.report.size import MIB
 from sspq.report.summary import summarize
 from sspq.training.console import quieten
 
-_CHECKPOINT = "checkpoint: a run's folder, or a prefix such as model-100"
-_MODEL = _CHECKPOINT + "; or a packed or ONNX file"
+CHECKPOINT = "checkpoint: a run's folder, or a prefix such as model-100"
+_MODEL = CHECKPOINT + "; or a packed or ONNX file"
+
+# What `export` writes, by the ending of a file's name; a SavedModel is a folder of any name.
+_ENDINGS = {"onnx": ".onnx", "graph": ".pb"}
+_FORMATS = (*_ENDINGS, "savedmodel")
 
 # Options that go to the model's constructor.
 _SETTINGS = ("bitw", "bita", "linear_bits", "num_classes", "image_size", "data_format", "variant")
 
 
-def _add_settings(p: argparse.ArgumentParser, linear_bits: bool = True) -> None:
+def add_settings(p: argparse.ArgumentParser, linear_bits: bool = True) -> None:
+    """Adds the options that choose a model and its settings."""
     p.add_argument(
         "--model",
         metavar="NAME",
@@ -49,14 +54,15 @@ def _settings(args: argparse.Namespace) -> Dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _open(args: argparse.Namespace) -> Checkpoint:
+def open_model(args: argparse.Namespace) -> Checkpoint:
+    """What ``checkpoint`` and the options of :func:`add_settings` say."""
     return open_checkpoint(args.checkpoint, args.model, **_settings(args))
 
 
 def _summary(args: argparse.Namespace) -> None:
     top1 = args.top1
     if args.checkpoint:
-        source = _open(args)
+        source = open_model(args)
         check_fits(source)
         model, top1 = source.model, source.top1 if top1 is None else top1
     elif args.model:
@@ -75,7 +81,7 @@ def _summary(args: argparse.Namespace) -> None:
 
 
 def _pack(args: argparse.Namespace) -> None:
-    source = _open(args)
+    source = open_model(args)
     packed = pack(source, args.fold_bn, args.rest, args.pack_linear_bits)
     size = container.write(args.output, packed)
     packed = container.read(args.output)
@@ -120,16 +126,33 @@ def _size_line(path: str, size: int, packed: container.Packed) -> str:
     )
 
 
+def _format(args: argparse.Namespace) -> str:
+    """What `export` writes: as `--format` says, or the ending of `--output`."""
+    of_ending = next((f for f, e in _ENDINGS.items() if args.output.endswith(e)), None)
+    chosen = args.format or of_ending
+    if chosen is None or (chosen in _ENDINGS or of_ending) and chosen != of_ending:
+        raise ValueError(
+            "`--output` must end in .onnx or .pb, or be a folder with --format savedmodel, got %s%s"
+            % (args.output, " with --format %s" % args.format if args.format else "")
+        )
+    if chosen == "onnx" and args.keep_shift:
+        raise ValueError("`--keep-shift` is for TensorFlow; ONNX has no such operator")
+    return chosen
+
+
 def _export(args: argparse.Namespace) -> None:
+    chosen = _format(args)
     if args.file.endswith(".safetensors"):
         if args.model or _settings(args):
             raise ValueError("%s says itself which model it is; drop the options" % args.file)
         packed = container.read(args.file)
     else:
         packed = pack(open_checkpoint(args.file, args.model, **_settings(args)))
-    if not args.output.endswith(".onnx"):
-        raise ValueError("`--output` must end in .onnx, got %s" % args.output)
-    size = onnx_graph.save(args.output, packed)
+    if chosen == "onnx":
+        size = onnx_graph.save(args.output, packed)
+    else:
+        save = frozen.save_graph if chosen == "graph" else frozen.save_model
+        size = save(args.output, packed, args.keep_shift)
     print("%s: %d bytes = %.3f MiB" % (args.output, size, size / MIB))
 
 
@@ -217,21 +240,21 @@ def add(commands: Any) -> None:
 
     def command(name: str, run: Callable[[Any], None], help: str) -> argparse.ArgumentParser:
         p = commands.add_parser(name, help=help)
-        p.set_defaults(run=_quietly(run))
+        p.set_defaults(run=quietly(run))
         return p
 
     p = command("summary", _summary, "parameters, bits, bytes and work of a model by layer")
-    p.add_argument("--checkpoint", metavar="F", help=_CHECKPOINT)
+    p.add_argument("--checkpoint", metavar="F", help=CHECKPOINT)
     p.add_argument("--top1", type=float, help="in percent, for the information density")
     formats = p.add_mutually_exclusive_group()
     for name in ("json", "csv", "markdown"):
         formats.add_argument(
             "--" + name, dest="format", action="store_const", const=name, default="table"
         )
-    _add_settings(p)
+    add_settings(p)
 
     p = command("pack", _pack, "checkpoint to packed file: quantized weights at their own bits")
-    p.add_argument("checkpoint", help=_CHECKPOINT)
+    p.add_argument("checkpoint", help=CHECKPOINT)
     p.add_argument("-o", "--output", required=True, metavar="FILE", help="*" + container.SUFFIX)
     p.add_argument(
         "--fold-bn", action="store_true", help="batch normalization as a factor and an offset"
@@ -245,12 +268,20 @@ def add(commands: Any) -> None:
     )
     p.add_argument("--data", help="compare the logits of these test images, not of noise")
     p.add_argument("--images", type=int, default=8, help="to compare the logits of; 0: none")
-    _add_settings(p, linear_bits=False)
+    add_settings(p, linear_bits=False)
 
-    p = command("export", _export, "checkpoint or packed file to ONNX, of stock operators")
-    p.add_argument("file", metavar="MODEL", help=_CHECKPOINT + "; or a packed file")
-    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*.onnx")
-    _add_settings(p)
+    p = command("export", _export, "checkpoint or packed file to ONNX or TensorFlow, of stock ops")
+    p.add_argument("file", metavar="MODEL", help=CHECKPOINT + "; or a packed file")
+    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*.onnx, *.pb or a folder")
+    p.add_argument(
+        "--format", choices=_FORMATS, help="by default as the output ends; savedmodel is a folder"
+    )
+    p.add_argument(
+        "--keep-shift",
+        action="store_true",
+        help="for TensorFlow that has loaded libsspq.so: shifts stay the op SspqShift2D",
+    )
+    add_settings(p)
 
     p = command("unpack", _unpack, "packed file to .npz: the values that the graph computes with")
     p.add_argument("file", help="packed file")
@@ -264,17 +295,17 @@ def add(commands: Any) -> None:
     p.add_argument("file", metavar="MODEL", help=_MODEL)
     p.add_argument("--data", required=True, help="digits, CIFAR-100's or ImageNet's folder")
     p.add_argument("--json", action="store_true", help="as JSON")
-    _add_settings(p)
+    add_settings(p)
 
     p = command("predict", _predict, "the five most likely classes of image files")
     p.add_argument("file", metavar="MODEL", help=_MODEL)
     p.add_argument("images", nargs="+", metavar="IMAGE")
     p.add_argument("--data", help="for SSPQ34 and LeNet: the data set that it was trained on")
     p.add_argument("--labels", metavar="FILE", help="names of the classes, one a line")
-    _add_settings(p)
+    add_settings(p)
 
 
-def _quietly(run: Callable[[Any], None]) -> Callable[[Any], None]:
+def quietly(run: Callable[[Any], None]) -> Callable[[Any], None]:
     """Without what TensorFlow and tensorpack print while they build a graph."""
 
     def quiet(args: Any) -> None:

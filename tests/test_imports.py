@@ -20,6 +20,7 @@ ORDER = [
     {"models", "caffe"},
     {"export"},
     {"model_commands"},
+    {"figures_command"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -87,6 +87,23 @@ def test_a_summary_by_name_tells_the_published_size(capsys):
     assert output(capsys, "summary", "--model", "sspq34", "--csv").startswith("layer,kind,")
 
 
+def test_what_export_writes_is_told_by_the_ending_or_the_format(folder, tmp_path, capsys):
+    graph, saved = tmp_path / "m.pb", tmp_path / "saved"
+    assert "m.pb: " in output(capsys, "export", folder, "-o", graph, "--keep-shift")
+    assert b"SspqShift2D" in graph.read_bytes()
+    output(capsys, "export", folder, "-o", saved, "--format", "savedmodel")
+    content = (saved / "saved_model.pb").read_bytes()
+    assert b"DepthwiseConv2dNative" in content and b"SspqShift2D" not in content
+    for arguments, why in (
+        (("-o", saved), "must end in .onnx or .pb, or be a folder with --format savedmodel"),
+        (("-o", "m.pb", "--format", "savedmodel"), "got m.pb with --format savedmodel"),
+        (("-o", "m.onnx", "--format", "graph"), "got m.onnx with --format graph"),
+        (("-o", "m.onnx", "--keep-shift"), "`--keep-shift` is for TensorFlow"),
+        (("-o", saved, "--format", "savedmodel"), "exists already"),
+    ):
+        assert why in error(capsys, "export", folder, *arguments)
+
+
 def test_wrong_input_is_one_line(folder, tmp_path, capsys):
     for arguments, why in (
         (("summary",), "`--model` or `--checkpoint` is missing"),

@@ -4,6 +4,7 @@ import os
 from typing import Any, Dict, List
 
 from sspq.files import read_json, write_json
+from sspq.report.canvas import BLUE, GREY, VERMILION, pyplot, save
 from sspq.report.size import MIB
 from sspq.training import history
 from sspq.training.run_folder import REPORT
@@ -84,16 +85,10 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
 
 def draw_curves(folder: str, path: str) -> None:
     """Draws cost and top-1 by epoch, S1 then S2, and the float32 run where there is one."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
-    # Of the Okabe-Ito palette, which colour-blind readers can tell apart; the line styles differ
-    # as well, for print.
-    styles = {"float32": ("#999999", ":"), "S1": ("#0072B2", "-"), "S2": ("#D55E00", "--")}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    styles = {"float32": (GREY, ":"), "S1": (BLUE, "-"), "S2": (VERMILION, "--")}
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 4))
     start = 0.0
     for name, title in STEPS:
         rows = history.read(os.path.join(folder, name))
@@ -123,10 +118,7 @@ def draw_curves(folder: str, path: str) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.tight_layout()
-    temporary = path + ".tmp.png"
-    figure.savefig(temporary, dpi=120)
-    plt.close(figure)
-    os.replace(temporary, path)
+    save(figure, path, dpi=120)
 
 
 def report_chain(folder: str) -> str:

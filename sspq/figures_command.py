@@ -1,0 +1,74 @@
+"""``python -m sspq figures``: the papers' plots, and what a checkpoint has learned."""
+
+import argparse
+import os
+from typing import Any, Dict, List
+
+import numpy as np
+
+import sspq
+from sspq.export.source import read_values
+from sspq.model_commands import CHECKPOINT, add_settings, open_model, quietly
+from sspq.report import figures, results, weights
+
+PUBLISHED = os.path.join(os.path.dirname(sspq.__file__), "..", "docs", "results", "published.csv")
+_SHIFT = "/SP/SP"
+
+
+def _figures(args: argparse.Namespace) -> None:
+    if args.reports is None and args.checkpoint is None:
+        raise ValueError("`--reports` or `--checkpoint` is missing: name what is to be drawn")
+    os.makedirs(args.output, exist_ok=True)
+    drawn: List[str] = []
+    if args.reports is not None:
+        rows = results.published(args.published)
+        rows += results.measured(results.find_reports(args.reports))
+        drawn.append(figures.draw_accuracy(rows, _in(args, "top1-size.png")))
+        drawn.append(figures.draw_density(rows, _in(args, "density.png")))
+    if args.checkpoint is not None:
+        drawn += _of_checkpoint(args)
+    for path in drawn:
+        print(path)
+
+
+def _of_checkpoint(args: argparse.Namespace) -> List[str]:
+    source = open_model(args)
+    variables, quantized = read_values(source)
+    drawn = []
+    shifts = {n[: -len(_SHIFT)]: v for n, v in variables.items() if n.endswith(_SHIFT)}
+    if shifts:
+        drawn.append(weights.draw_shifts(shifts, _in(args, "shifts.png")))
+    else:
+        print("no shifts: the model has none")
+    kernels: Dict[int, Dict[str, np.ndarray]] = {}
+    for name, values in quantized.items():
+        kernels.setdefault(source.model.weight_bits.of(name), {})[name] = values
+    for bits, group in sorted(kernels.items()):
+        if bits <= weights.LEVEL_BITS:
+            path = _in(args, "levels-%dbit.png" % bits)
+            drawn.append(weights.draw_levels(group, bits, path))
+        else:
+            print("no levels of %d kernels: they have %d bits" % (len(group), bits))
+    if not kernels:
+        print("no levels: the model quantizes no weights")
+    return drawn
+
+
+def _in(args: argparse.Namespace, name: str) -> str:
+    return os.path.join(args.output, name)
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser of ``python -m sspq``."""
+    p = commands.add_parser("figures", help="published and own results, shifts and weight levels")
+    p.set_defaults(run=quietly(_figures))
+    p.add_argument(
+        "--reports",
+        nargs="*",
+        metavar="PATH",
+        help="report.json files, folders with such, or patterns with **; none: published alone",
+    )
+    p.add_argument("--published", default=PUBLISHED, metavar="FILE", help="*.csv")
+    p.add_argument("--checkpoint", metavar="F", help=CHECKPOINT)
+    p.add_argument("-o", "--output", default="figures", metavar="DIR", help="where to")
+    add_settings(p)

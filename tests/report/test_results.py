@@ -1,0 +1,90 @@
+"""Published and measured results, as figures show them."""
+
+import json
+import os
+
+import pytest
+
+from sspq import models
+from sspq.figures_command import PUBLISHED
+from sspq.files import write_json
+from sspq.report import results
+from sspq.report.results import ResultsError
+from tests.report.test_chain import STEPS
+
+
+def test_published_densities_are_those_of_top1_and_size():
+    for r in results.published(PUBLISHED):
+        computed = results.information_density(r.top1, r.mb * results.MIB)
+        # What was read off plots is as exact as the eye.
+        assert abs(computed - r.density) < (0.035 if r.kind == results.READ_OFF else 0.001), r.name
+
+
+def test_published_rows_agree_with_the_networks_of_this_package():
+    rows = {r.name: r for r in results.published(PUBLISHED)}
+    names = {"lspq50": "L-SSPQ50", "sspq50": "SSPQ50", "resnet50": "ResNet50", "asl50": "ASL50"}
+    names["resIBShift50"] = "ResIBShift50"
+    for name, entry in models.MODELS.items():
+        if entry.published:
+            row = rows[names[name]]
+            assert (row.mb, row.top1) == (entry.published.mb, entry.published.top1)
+            assert row.kind == results.PUBLISHED
+    assert sum(r.kind == results.READ_OFF for r in rows.values()) == 5
+
+
+def write(folder, name, **changes):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(str(path), dict(STEPS["s1"], **changes))
+
+
+def test_runs_with_other_seeds_are_one_result_and_a_chain_stands_for_its_steps(tmp_path):
+    write(tmp_path, "a/s1/report.json", seed=0, top1=90.0)
+    write(tmp_path, "b/s1/report.json", seed=1, top1=96.0)
+    write(tmp_path, "c/report.json", steps={"S1": dict(STEPS["s1"], top1=90.0)})
+    reports = results.find_reports([str(tmp_path / "**" / "report.json"), str(tmp_path)])
+    assert sorted(r["top1"] for r in reports) == [90.0, 96.0]
+    [result] = results.measured(reports)
+    assert result.name == "SSPQ34 S1, W8 A32, digits, mean of 2"
+    assert (result.top1, result.top1_range) == (93.0, (90.0, 96.0))
+    assert result.kind == results.OTHER_DATA and result.mb == 1200 / 2**20
+
+
+def test_runs_with_other_settings_are_results_of_their_own():
+    found = results.measured([STEPS["s1"], dict(STEPS["s1"], epochs=3)])
+    assert [r.name for r in found] == ["SSPQ34 S1, W8 A32, digits"] * 2
+
+
+def test_only_all_of_imagenet_s_validation_images_count_as_imagenet(tmp_path):
+    whole = {"name": "ILSVRC folder", "classes": 1000, "test_images": 50000}
+    for dataset, kind in (
+        (whole, results.MEASURED),
+        (dict(whole, test_images=49999), results.OTHER_DATA),
+        (dict(whole, name="digits"), results.OTHER_DATA),
+    ):
+        [result] = results.measured([dict(STEPS["s1"], dataset=dataset)])
+        assert result.kind == kind
+
+
+def test_a_run_without_a_hit_has_no_density_and_no_place():
+    assert results.measured([dict(STEPS["s1"], top1=0.0)]) == []
+
+
+def test_wrong_files_are_named(tmp_path):
+    with pytest.raises(ResultsError, match="nothing found by .*x"):
+        results.find_reports([str(tmp_path / "x")])
+    for name, value in (("a", {"steps": {}}), ("b", [1]), ("c", {"model": "x"})):
+        path = tmp_path / name
+        path.write_text(json.dumps(value))
+        with pytest.raises(ResultsError, match="%s is not the report of a run" % name):
+            results.find_reports([str(path)])
+    rows = tmp_path / "rows.csv"
+    with pytest.raises(ResultsError, match="rows.csv: there is no such file"):
+        results.published(str(rows))
+    rows.write_text("model,top1\n")
+    with pytest.raises(ResultsError, match="rows.csv has the columns"):
+        results.published(str(rows))
+    rows.write_text(",".join(results.COLUMNS) + "\na,1,2,x,no,here\n")
+    with pytest.raises(ResultsError, match="rows.csv, line 2"):
+        results.published(str(rows))
+    assert os.path.isfile(PUBLISHED)
