@@ -13,6 +13,10 @@ from sspq.ops import shift2d
 # threads its own configuration asks for. Read when the first session starts.
 os.environ["TF_OVERRIDE_GLOBAL_THREADPOOL"] = "1"
 
+# The threads that run ops side by side are made once, by the first session of a process. With one
+# alone, as TWO_THREADS asks for, two towers that wait for each other's data would wait for ever.
+tf.Session(graph=tf.Graph(), config=tf.ConfigProto(inter_op_parallelism_threads=4)).close()
+
 TWO_THREADS = tf.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1)
 
 Shift2DResult = namedtuple("Shift2DResult", "y gx gs")
