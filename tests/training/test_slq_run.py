@@ -14,6 +14,7 @@ from sspq.files import read_json
 from sspq.report.slq import StagesError, is_slq, report_slq
 from sspq.slq import SLQ
 from sspq.training import checkpoint, cifar_input, fit, history, slq_options, slq_run
+from sspq.training.command import variables_of
 from sspq.training.slq_networks import NETWORKS, model_of
 from sspq.training.slq_report import StageReports, read_stages
 from tests.data import ilsvrc
@@ -206,8 +207,6 @@ def test_a_resnet_on_an_ilsvrc_folder_starts_from_an_npz_file(tmp_path, monkeypa
     with tf.Graph().as_default(), tf.Session() as sess:
         options = slq_options.parser(None).parse_args(["--model", "resnet18", "--image-size", "32"])
         slq_options.complete(options)
-        from sspq.training.command import variables_of
-
         variables_of(model_of(options, 3))
         sess.run(tf.global_variables_initializer())
         start = sess.run({v.op.name: v for v in tf.global_variables()})
