@@ -37,9 +37,8 @@ def test_both_implementations_and_any_number_of_threads_give_the_same_bits(many,
 def test_sanitizers_find_nothing(tmp_path, sanitizer):
     flags = setup.COMPILE_FLAGS + ["-O1", "-g1", "-fsanitize=" + sanitizer]
     flags += ["-fno-sanitize-recover=all"]
-    program = build_program(
-        DRIVER, str(tmp_path), flags, setup.instruction_set, sources=setup.SLQ_SOURCES
-    )
+    (source,) = setup.find(setup.SLQ, ".cc")
+    program = build_program(DRIVER, str(tmp_path), flags, setup.instruction_set, sources=source)
     done = subprocess.run(
         [program, "8"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
