@@ -4,16 +4,11 @@ import argparse
 import os
 from typing import Any, Dict, List, Optional
 
-from tensorpack.utils import logger
-
-from sspq.files import write_json
-from sspq.training import checkpoint, command, trainers
+from sspq.training import checkpoint, command, run, trainers
 from sspq.training.cifar_input import ImagesInput
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.cifar_options import Step, check, parser, plan
-from sspq.training.fit import Training, fit
-from sspq.training.run_folder import REPORT, RunFolder
-from sspq.training.validation import evaluate
+from sspq.training.fit import Training
 
 TRAINER = "parameter-server"  # with several GPUs
 
@@ -33,72 +28,43 @@ def _model(args: argparse.Namespace, data: ImagesInput) -> CifarSSPQ34:
     )
 
 
-def _facts(model: Any, data: ImagesInput) -> Dict[str, Any]:
-    return dict(model.describe(), dataset=data.facts())
-
-
 def _settings(
-    step: Step, args: argparse.Namespace, model: Any, data: ImagesInput
+    step: Step, args: argparse.Namespace, model: CifarSSPQ34, data: ImagesInput
 ) -> Dict[str, Any]:
-    result = dict(_facts(model, data), step=step.name)
+    result = dict(model.describe(), dataset=data.facts(), step=step.name)
     for name in ("batch", "seed", "eta_min", "max_epoch", "wup_length", "step_size"):
         result[name] = getattr(args, name)
     return result
 
 
-def _training(
-    step: Step, args: argparse.Namespace, model: Any, data: ImagesInput, towers: int
-) -> Training:
+def _train(
+    step: Step, args: argparse.Namespace, model: CifarSSPQ34, data: ImagesInput
+) -> Optional[Dict[str, Any]]:
+    processes = trainers.processes(TRAINER)
+    trainers.check_batch(args.batch, TRAINER, processes)
     epochs, schedule = plan(step, args)
-    trainers.batch_of_each(args.batch, towers)
-    return Training(
-        model=model,
-        epochs=epochs,
-        steps=data.steps(args.batch),
-        schedule=schedule,
-        training_input=lambda first: data.training(first, towers),
-        validation_input=data.validation,
-        failure=lambda: data.failure,
-        load=checkpoint.resolve(args.load) if args.load else None,
+    return run.train(
+        step.name,
+        args,
+        Training(model, data, args.batch, epochs, schedule, TRAINER, args.load),
+        _settings(step, args, model, data),
+        processes,
+        lambda rows, folder: command.result(model, command.of_history(rows)),
     )
 
 
-def _evaluate(args: argparse.Namespace, model: Any, data: ImagesInput) -> Dict[str, Any]:
-    prefix = checkpoint.resolve(args.load)
-    batches, count = data.batches()
-    measured = evaluate(model, batches, prefix, count)
-    result = dict(_facts(model, data), checkpoint=prefix, **command.result(model, measured))
-    os.makedirs(args.log, exist_ok=True)
-    write_json(os.path.join(args.log, "eval.json"), result)
-    return result
-
-
-def _train(step: Step, args: argparse.Namespace, model: Any, data: ImagesInput) -> Dict[str, Any]:
-    settings = _settings(step, args, model, data)
-    folder = RunFolder(args.log, settings, args.resume)
-    report = folder.report()
-    if report is not None:
-        print("%s is finished already, see %s" % (step.name, folder.file(REPORT)))
-        return report
-    logger.set_logger_dir(args.log, action="k")
-    towers = trainers.towers(TRAINER)
-    training = _training(step, args, model, data, towers)
-    rows = fit(training, trainers.trainer(TRAINER, towers), folder, trainers.processes(TRAINER))
-    report = dict(settings, **command.result(model, command.of_history(rows)))
-    write_json(folder.file(REPORT), report)
-    return report
-
-
-def run(step: Step, args: argparse.Namespace) -> Dict[str, Any]:
+def work(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     """Does what the options say; returns the report."""
     check(step, args)
+    prefix = checkpoint.resolve(args.load) if args.eval else ""
     data = ImagesInput(args)
     model = _model(args, data)
-    command.seed_everything(args.seed)
-    return _evaluate(args, model, data) if args.eval else _train(step, args, model, data)
+    if args.eval:
+        return run.measure(model, data, prefix, os.path.join(args.log, "eval.json"))
+    return _train(step, args, model, data)
 
 
 def main(step: Step, description: str, argv: Optional[List[str]] = None) -> int:
     """The whole of a step's script."""
     args = parser(step, description).parse_args(argv)
-    return command.main(step.name, args, lambda: run(step, args))
+    return command.main(step.name, args, lambda: work(step, args))

@@ -8,7 +8,7 @@ from tensorpack.train import TrainConfig, launch_train_with_config
 from tensorpack.utils import logger
 
 from sspq.compat import has_gpu
-from sspq.training import checkpoint, history
+from sspq.training import checkpoint, history, trainers
 from sspq.training.history import History, MeanCost
 from sspq.training.inference import InferenceRunner
 from sspq.training.processes import Processes
@@ -32,43 +32,45 @@ class Training:
 
     Attributes:
         model: a :class:`sspq.training.classifier.Classifier`.
+        data: what it learns: :class:`sspq.training.cifar_input.ImagesInput`, or one of
+            :mod:`sspq.training.imagenet_input`.
+        batch: images of a step, over all towers and processes.
         epochs: the last one's number.
-        steps: of an epoch.
         schedule: the learning rate.
-        training_input: tensorpack's InputSource for training, from the epoch of that number on.
-        validation_input: one for validation, or a DataFlow; None to train without.
-        failure: what made the training input end, if it did.
-        load: prefix of the checkpoint to start from; None for initial values.
+        trainer: one of :data:`sspq.training.trainers.NAMES`.
+        load: the checkpoint to start from, see :func:`sspq.training.checkpoint.resolve`; None for
+            initial values.
         not_loaded: variables that are not taken from ``load``.
         parameters_only: take the model's variables alone from ``load``: neither momentum nor
             anything else that an earlier training left.
         validate_every: epochs; the last one is always validated.
-        callbacks: gives more of them, for the run's :class:`Validation` if it has one; they run
-            ahead of those that save.
+        callbacks: gives more of them, for the run's :class:`Validation`, if it has one, and its
+            folder, in the chief; they run ahead of those that save.
     """
 
     model: Any
+    data: Any
+    batch: int
     epochs: int
-    steps: int
     schedule: Schedule
-    training_input: Callable[[int], Any]
-    validation_input: Optional[Callable[[], Any]]
-    failure: Callable[[], Optional[BaseException]] = lambda: None
+    trainer: str
     load: Optional[str] = None
     not_loaded: Sequence[str] = ("global_step", "learning_rate")
     parameters_only: bool = False
     validate_every: int = 1
-    callbacks: Callable[[Optional[Validation]], Sequence[Any]] = lambda validation: ()
+    callbacks: Callable[[Optional[Validation], Optional[RunFolder]], Sequence[Any]] = (
+        lambda validation, folder: ()
+    )
+
+    def __post_init__(self) -> None:
+        self.steps = self.data.steps(self.batch)  # of an epoch; refuses a batch that does not do
 
 
-def fit(
-    training: Training, trainer: Any, folder: Optional[RunFolder], processes: Processes
-) -> List[history.Row]:
+def fit(training: Training, folder: Optional[RunFolder], processes: Processes) -> List[history.Row]:
     """Trains to the last epoch, on from the newest whole checkpoint in ``folder``.
 
     Args:
         training: what to do.
-        trainer: tensorpack's.
         folder: for checkpoints and history; None in processes that are not the chief.
         processes: that train together.
 
@@ -81,8 +83,8 @@ def fit(
     first, init = _start(training, folder) if folder else (1, None)
     first = processes.agree(first)
     if first <= training.epochs:
-        _train(training, trainer, folder, processes, first, init)
-    failure = training.failure()
+        _train(training, folder, processes, first, init)
+    failure = training.data.failure
     rows = history.read(folder.path) if folder else []
     if folder and (not rows or rows[-1]["epoch"] < training.epochs):
         failure = failure or TrainingStoppedError(
@@ -105,14 +107,13 @@ def _start(training: Training, folder: RunFolder) -> Tuple[int, Optional[Any]]:
         return first, checkpoint.ExactRestore(resumed)
     if training.load:
         return 1, checkpoint.ExactRestore(
-            training.load, training.not_loaded, training.parameters_only
+            checkpoint.resolve(training.load), training.not_loaded, training.parameters_only
         )
     return 1, None
 
 
 def _train(
     training: Training,
-    trainer: Any,
     folder: Optional[RunFolder],
     processes: Processes,
     first: int,
@@ -120,22 +121,21 @@ def _train(
 ) -> None:
     # Processes that are not the chief skip what is marked as the chief's, as most callbacks are.
     callbacks: List[Any] = [LearningRate(training.schedule), MeanCost()]
-    validation = None
-    if training.validation_input is not None:
+    data, towers = training.data, trainers.towers(training.trainer)
+    validation, images = None, data.validation()
+    if images is not None:
         validation = Validation(processes)
         device = 0 if has_gpu() else -1  # tensorpack's number of the CPU
-        runner = validation.runner = InferenceRunner(
-            training.validation_input(), validation, device=device
-        )
+        runner = validation.runner = InferenceRunner(images, validation, device=device)
         every = PeriodicCallback(runner, every_k_epochs=training.validate_every)
         callbacks.append(every.set_chief_only(False))
-    callbacks += training.callbacks(validation)
+    callbacks += training.callbacks(validation, folder)
     if folder:
         callbacks.append(History(folder.path, validation))
         callbacks.append(ModelSaver(max_to_keep=KEEP, checkpoint_dir=folder.path))
     config = TrainConfig(
         model=training.model,
-        data=training.training_input(first),
+        data=data.training(first, towers),
         callbacks=callbacks,
         monitors=[TFEventWriter(), ScalarPrinter(whitelist=PRINTED)] if folder else [],
         steps_per_epoch=training.steps,
@@ -144,4 +144,4 @@ def _train(
         session_init=init,
         session_creator=session_creator(),
     )
-    launch_train_with_config(config, trainer)
+    launch_train_with_config(config, trainers.trainer(training.trainer, towers))

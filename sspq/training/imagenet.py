@@ -4,12 +4,10 @@ import argparse
 import os
 from typing import Any, Dict, List, Optional
 
-from tensorpack.utils import logger
-
-from sspq.files import write_json
 from sspq.report.summary import summarize
-from sspq.training import checkpoint, command, trainers
-from sspq.training.fit import Training, fit
+from sspq.training import checkpoint, command, run, trainers
+from sspq.training.fit import Training
+from sspq.training.history import Row
 from sspq.training.imagenet_input import FakeInput, FolderInput, classes_of
 from sspq.training.imagenet_model import DECAY_KERNELS_AND_NORMS, ImageNetSSPQ
 from sspq.training.imagenet_options import (
@@ -22,8 +20,7 @@ from sspq.training.imagenet_options import (
     schedule,
 )
 from sspq.training.processes import Processes
-from sspq.training.run_folder import REPORT, SETTINGS, RunFolder, RunFolderError
-from sspq.training.validation import evaluate
+from sspq.training.run_folder import REPORT, SETTINGS, RunFolderError
 
 
 def model_of(args: argparse.Namespace, num_classes: int) -> ImageNetSSPQ:
@@ -67,51 +64,40 @@ def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Di
     return result
 
 
-def _training(step: Step, args: argparse.Namespace, model: Any, data: Any, towers: int) -> Training:
-    ignored = ("global_step",) if keeps_rate(step, args) else ("global_step", "learning_rate")
-    fake = isinstance(data, FakeInput)
-    return Training(
-        model=model,
-        epochs=args.epochs,
-        steps=data.steps(args.batch),
-        schedule=schedule(step, args),
-        training_input=lambda first: data.training(first, towers),
-        validation_input=None if fake else data.validation,
-        failure=lambda: data.failure,
-        load=checkpoint.resolve(args.load) if args.load else None,
-        not_loaded=ignored,
-        validate_every=args.val_every,
-    )
+def _measured(args: argparse.Namespace, model: Any, data: Any, rows: List[Row]) -> Dict[str, Any]:
+    measured = command.of_history(rows)
+    if args.fake:
+        images = data.steps(args.batch) * args.batch * len(rows)
+        measured["images_per_second"] = images / measured["seconds"]
+    return command.result(model, measured)
 
 
-def _train(step: Step, args: argparse.Namespace, processes: Processes) -> Optional[Dict[str, Any]]:
-    towers = trainers.towers(args.trainer)
-    trainers.batch_of_each(args.batch, towers * processes.ranks, "GPUs or processes")
+def _train(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
+    processes = trainers.processes(args.trainer)
+    trainers.check_batch(args.batch, args.trainer, processes)
     data: Any = (
         FakeInput(args, processes) if args.fake else FolderInput(args, processes, training=True)
     )
     model = model_of(args, data.num_classes)
-    settings = _settings(step, args, model, data)
-    command.seed_everything(args.seed)
-    folder = RunFolder(args.log, settings, args.resume) if processes.chief else None
-    finished = processes.agree(folder.report() if folder else None)
-    if finished is not None:
-        if folder:
-            print("%s is finished already, see %s" % (step.name, folder.file(REPORT)))
-        return finished if folder else None
-    if folder:
-        logger.set_logger_dir(args.log, action="k")
-    training = _training(step, args, model, data, towers)
-    rows = fit(training, trainers.trainer(args.trainer, towers), folder, processes)
-    if not folder:
-        return None
-    measured = command.of_history(rows)
-    if args.fake:
-        images = training.steps * args.batch * len(rows)
-        measured["images_per_second"] = images / measured["seconds"]
-    report = dict(settings, **command.result(model, measured))
-    write_json(folder.file(REPORT), report)
-    return report
+    training = Training(
+        model,
+        data,
+        args.batch,
+        args.epochs,
+        schedule(step, args),
+        args.trainer,
+        args.load,
+        ("global_step",) if keeps_rate(step, args) else ("global_step", "learning_rate"),
+        validate_every=args.val_every,
+    )
+    return run.train(
+        step.name,
+        args,
+        training,
+        _settings(step, args, model, data),
+        processes,
+        lambda rows, folder: _measured(args, model, data, rows),
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
@@ -123,24 +109,16 @@ def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
     prefix = checkpoint.resolve(args.load)
     data = FolderInput(args, Processes(), training=False)
     model = model_of(args, data.num_classes)
-    batches, count = data.batches()
-    measured = evaluate(model, batches, prefix, count)
-    report = dict(model.describe(), dataset=data.facts(), checkpoint=prefix)
-    report.update(command.result(model, measured))
-    os.makedirs(args.log, exist_ok=True)
-    write_json(os.path.join(args.log, REPORT), report)
-    return report
+    return run.measure(model, data, prefix, os.path.join(args.log, REPORT))
 
 
-def run(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
+def work(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     """Does what the options say; returns the report, in the chief process, if there is one."""
     check(step, args)
     if args.flops:
         print(summarize(model_of(args, classes_of(args.load))))
         return None
-    if args.eval:
-        return _evaluate(args)
-    return _train(step, args, trainers.processes(args.trainer))
+    return _evaluate(args) if args.eval else _train(step, args)
 
 
 def main(step: Step, description: Optional[str], argv: Optional[List[str]] = None) -> int:
@@ -148,4 +126,4 @@ def main(step: Step, description: Optional[str], argv: Optional[List[str]] = Non
     args = parser(step, description).parse_args(argv)
     if args.log is None:
         args.log = log_folder(step, args)
-    return command.main(step.name, args, lambda: run(step, args))
+    return command.main(step.name, args, lambda: work(step, args))

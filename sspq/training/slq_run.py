@@ -4,55 +4,22 @@ import argparse
 import os
 from typing import Any, Dict, List, Optional
 
-from tensorpack.utils import logger
-
-from sspq.files import write_json
-from sspq.training import checkpoint, command, slq_options, trainers
-from sspq.training.fit import Training, fit
+from sspq.training import checkpoint, command, run, slq_options, trainers
+from sspq.training.fit import Training
+from sspq.training.history import Row
 from sspq.training.processes import Processes
-from sspq.training.run_folder import REPORT, RunFolder
-from sspq.training.slq import SLQ
-from sspq.training.slq_networks import NETWORKS, Data, model_of
+from sspq.training.run_folder import RunFolder
+from sspq.training.slq_networks import NETWORKS, model_of
 from sspq.training.slq_report import StageReports, read_stages
-from sspq.training.validation import Validation, evaluate
+from sspq.training.validation import Validation
 
 
-def _training(
-    args: argparse.Namespace,
-    model: Any,
-    data: Data,
-    slq: Optional[SLQ],
-    folder: Optional[RunFolder],
-) -> Training:
-    towers = trainers.towers(args.trainer)
-    epochs, schedule = slq_options.plan(args, slq)
-
-    def callbacks(validation: Optional[Validation]) -> List[Any]:
-        if slq is None or validation is None:
-            return []
-        return [slq, StageReports(model, slq, validation, folder.path if folder else None)]
-
-    return Training(
-        model=model,
-        epochs=epochs,
-        steps=data.steps(args.batch),
-        schedule=schedule,
-        training_input=lambda first: data.training(first, towers),
-        validation_input=data.validation,
-        failure=lambda: data.failure,
-        load=checkpoint.resolve(args.load) if args.load else None,
-        parameters_only=True,
-        validate_every=args.val_every,
-        callbacks=callbacks,
-    )
-
-
-def _report(
-    settings: Dict[str, Any], model: Any, rows: List[Any], folder: RunFolder
+def _measured(
+    settings: Dict[str, Any], model: Any, rows: List[Row], folder: RunFolder
 ) -> Dict[str, Any]:
     measured = command.of_history(rows)
     if "slq" not in settings:
-        return dict(settings, **command.result(model, measured))
+        return command.result(model, measured)
     stages = read_stages(folder.path)
     measured["float32"] = stages[0]["accuracy"]["before_freezing"]
     measured["stages"] = [
@@ -60,12 +27,12 @@ def _report(
         for stage in stages
     ]
     centres = {name: settings["slq"]["centres"] for name in settings["slq"]["layers"]}
-    return dict(settings, **command.result(model, measured, centres))
+    return command.result(model, measured, centres)
 
 
-def _train(args: argparse.Namespace, processes: Processes) -> Optional[Dict[str, Any]]:
-    count = trainers.towers(args.trainer)
-    trainers.batch_of_each(args.batch, count * processes.ranks, "GPUs or processes")
+def _train(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
+    processes = trainers.processes(args.trainer)
+    trainers.check_batch(args.batch, args.trainer, processes)
     data = NETWORKS[args.model].data(args, processes, training=True)
     model = model_of(args, data.num_classes)
     slq = slq_options.quantization(args, model)
@@ -74,46 +41,52 @@ def _train(args: argparse.Namespace, processes: Processes) -> Optional[Dict[str,
     settings = dict(
         model.describe(), dataset=data.facts(), **slq_options.settings(args, model, slq)
     )
-    command.seed_everything(args.seed)
-    folder = RunFolder(args.log, settings, args.resume) if processes.chief else None
-    finished = processes.agree(folder.report() if folder else None)
-    if finished is not None:
-        if folder:
-            print("%s is finished already, see %s" % (args.model, folder.file(REPORT)))
-        return finished if folder else None
-    if folder:
-        logger.set_logger_dir(args.log, action="k")
-    training = _training(args, model, data, slq, folder)
-    rows = fit(training, trainers.trainer(args.trainer, count), folder, processes)
-    if not folder:
-        return None
-    report = _report(settings, model, rows, folder)
-    write_json(folder.file(REPORT), report)
-    return report
+
+    def callbacks(validation: Optional[Validation], folder: Optional[RunFolder]) -> List[Any]:
+        if slq is None or validation is None:
+            return []
+        return [slq, StageReports(model, slq, validation, folder.path if folder else None)]
+
+    epochs, schedule = slq_options.plan(args, slq)
+    training = Training(
+        model,
+        data,
+        args.batch,
+        epochs,
+        schedule,
+        args.trainer,
+        args.load,
+        parameters_only=True,
+        validate_every=args.val_every,
+        callbacks=callbacks,
+    )
+    return run.train(
+        args.model,
+        args,
+        training,
+        settings,
+        processes,
+        lambda rows, folder: _measured(settings, model, rows, folder),
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
+    prefix = checkpoint.resolve(args.load)
     data = NETWORKS[args.model].data(args, Processes(), training=False)
     model = model_of(args, data.num_classes)
-    prefix = checkpoint.resolve(args.load)
-    batches, count = data.batches()
-    measured = evaluate(model, batches, prefix, count)
-    report = dict(model.describe(), dataset=data.facts(), checkpoint=prefix, **measured)
-    os.makedirs(args.log, exist_ok=True)
-    write_json(os.path.join(args.log, "eval.json"), report)
-    return report
+    # A checkpoint does not say how small its weights are; a packed file does.
+    file = os.path.join(args.log, "eval.json")
+    return run.measure(model, data, prefix, file, lambda model, measured: measured)
 
 
-def run(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
+def work(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     """Does what the options say; returns the report, in the chief process."""
     slq_options.complete(args)
     slq_options.check(args)
-    if args.eval:
-        return _evaluate(args)
-    return _train(args, trainers.processes(args.trainer))
+    return _evaluate(args) if args.eval else _train(args)
 
 
 def main(description: Optional[str], argv: Optional[List[str]] = None) -> int:
     """The whole of the script."""
     args = slq_options.parser(description).parse_args(argv)
-    return command.main("%s %s" % (args.model, args.method), args, lambda: run(args))
+    return command.main("%s %s" % (args.model, args.method), args, lambda: work(args))

@@ -43,12 +43,14 @@ def trainer(name: str, count: int) -> Any:
     return SimpleTrainer() if count == 1 else _SEVERAL[name](count)
 
 
-def batch_of_each(batch: int, count: int, what: str = "GPUs") -> int:
-    """``batch`` images shared out evenly.
+def check_batch(batch: int, name: str, together: Processes) -> None:
+    """Refuses a batch that towers and processes cannot share out evenly.
 
     Raises:
-        ValueError: it cannot be done.
+        ValueError: that is so.
     """
+    count = towers(name) * together.ranks
     if batch % count:
-        raise ValueError("`--batch` must be divisible by %d %s, got %d" % (count, what, batch))
-    return batch // count
+        raise ValueError(
+            "`--batch` must be divisible by %d GPUs or processes, got %d" % (count, batch)
+        )

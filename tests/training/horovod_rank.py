@@ -30,10 +30,11 @@ class Dump(Callback):
 def main(folder, options):
     make = fit.Training
 
-    def training(**arguments):
+    def training(*arguments, **options):
         import horovod.tensorflow as hvd
 
-        return make(callbacks=lambda _: [Dump(folder, hvd.rank())], **arguments)
+        dump = Dump(folder, hvd.rank())
+        return make(*arguments, callbacks=lambda validation, folder: [dump], **options)
 
     imagenet.Training = training
     return imagenet.main(step_of("SSQ_S1"), None, SMALL + options)

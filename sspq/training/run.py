@@ -1,0 +1,83 @@
+"""A run from its settings to its report, and the evaluation of a checkpoint."""
+
+import argparse
+import os
+from typing import Any, Callable, Dict, List, Optional
+
+from tensorpack.utils import logger
+
+from sspq.files import write_json
+from sspq.training import command
+from sspq.training.fit import Training, fit
+from sspq.training.history import Row
+from sspq.training.processes import Processes
+from sspq.training.run_folder import REPORT, RunFolder
+from sspq.training.validation import evaluate
+
+Report = command.Report
+
+
+def train(
+    name: str,
+    args: argparse.Namespace,
+    training: Training,
+    settings: Dict[str, Any],
+    processes: Processes,
+    measured: Callable[[List[Row], RunFolder], Report],
+) -> Optional[Report]:
+    """Trains, unless the log folder holds the finished run, and writes the report.
+
+    Args:
+        name: of the run, for messages.
+        args: the script's options; ``log``, ``resume`` and ``seed`` are read.
+        training: what to do.
+        settings: everything that the result depends on; the report begins with them.
+        processes: that train together.
+        measured: the rest of the report, of the history and the folder.
+
+    Returns:
+        The report, in the chief.
+
+    Raises:
+        RunFolderError: the folder holds something else.
+    """
+    command.seed_everything(args.seed)
+    folder = RunFolder(args.log, settings, args.resume) if processes.chief else None
+    report = folder.report() if folder else None
+    if processes.agree(report is not None):
+        if folder:
+            print("%s is finished already, see %s" % (name, folder.file(REPORT)))
+        return report
+    if folder:
+        logger.set_logger_dir(args.log, action="k")
+    rows = fit(training, folder, processes)
+    if folder:
+        report = dict(settings, **measured(rows, folder))
+        write_json(folder.file(REPORT), report)
+    return report
+
+
+def measure(
+    model: Any,
+    data: Any,
+    prefix: str,
+    file: str,
+    result: Callable[[Any, Report], Report] = command.result,
+) -> Report:
+    """Evaluates a checkpoint and writes the report.
+
+    Args:
+        model: a :class:`sspq.training.classifier.Classifier`.
+        data: see :class:`sspq.training.fit.Training`.
+        prefix: of the checkpoint.
+        file: to write; its folder is made.
+        result: adds what follows from the model and what was measured.
+    """
+    batches, count = data.batches()
+    measured = evaluate(model, batches, prefix, count)
+    report = dict(
+        model.describe(), dataset=data.facts(), checkpoint=prefix, **result(model, measured)
+    )
+    os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
+    write_json(file, report)
+    return report
