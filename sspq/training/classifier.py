@@ -1,5 +1,6 @@
 """What the image classifiers have in common as tensorpack model descriptions."""
 
+import abc
 from typing import Any, Callable, Dict, List, Tuple
 
 from tensorpack.graph_builder import ModelDesc
@@ -20,7 +21,7 @@ MOMENTUM = 0.9
 DECAY_KERNELS = ".*/W"
 
 
-class Classifier(ModelDesc):
+class Classifier(ModelDesc, abc.ABC):
     """A quantized image classifier; a subclass says what ``inputs``, ``logits``, ``describe`` are.
 
     Output tensors: ``logits`` and ``probabilities`` ``[N, num_classes]``, ``wrong-top1`` and
@@ -71,16 +72,13 @@ class Classifier(ModelDesc):
         self.wrap_optimizer: Callable[[Any], Any] = lambda optimizer: optimizer
         self._costs: List[Any] = []  # of the training towers
 
+    @abc.abstractmethod
     def logits(self, image: Any) -> Any:
-        """``[N, num_classes]`` of the input tensor ``image``; a subclass must have it."""
-        raise NotImplementedError
+        """``[N, num_classes]`` of the input tensor ``image``."""
 
+    @abc.abstractmethod
     def describe(self) -> Dict[str, Any]:
-        """What tells this model from another, for reports and for refusing a foreign folder.
-
-        A subclass must have it.
-        """
-        raise NotImplementedError
+        """What tells this model from another, for reports and for refusing a foreign folder."""
 
     def build_graph(self, image: Any, label: Any) -> Any:
         with quantize_variables(self.weight_bits):

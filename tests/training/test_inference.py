@@ -34,6 +34,9 @@ class OneKernel(Classifier):
         with tf.variable_scope("conv1x1a"):
             return tf.matmul(image, tf.get_variable("W", [6, 3]))
 
+    def describe(self):
+        return {"model": "one kernel"}
+
 
 def batches():
     return DataFromList([[IMAGES[:4], LABELS[:4]], [IMAGES[4:], LABELS[4:]]], shuffle=False)
