@@ -83,7 +83,7 @@ def _summary(args: argparse.Namespace) -> None:
 def _pack(args: argparse.Namespace) -> None:
     source = open_model(args)
     packed = pack(source, args.fold_bn, args.rest, args.pack_linear_bits)
-    size = container.write(args.output, packed)
+    size = container.write(args.output, packed, "xz" if args.entropy_coded else "plain")
     packed = container.read(args.output)
     print(_size_line(args.output, size, packed))
     _compare(source, packed, args)
@@ -117,12 +117,14 @@ def _compare(source: Checkpoint, packed: container.Packed, args: argparse.Namesp
 
 
 def _size_line(path: str, size: int, packed: container.Packed) -> str:
-    return "%s: %d bytes = %.3f MiB: tensors %d, header %d" % (
+    """The file's size, beside that of its tensors with every code at its own bits."""
+    beside = size - packed.nbytes
+    return "%s: %d bytes = %.3f MiB: tensors %d, %s" % (
         path,
         size,
         size / MIB,
         packed.nbytes,
-        size - packed.nbytes,
+        "header %d" % beside if beside > 0 else "entropy coding and header %d" % beside,
     )
 
 
@@ -265,6 +267,11 @@ def add(commands: Any) -> None:
         dest="pack_linear_bits",
         type=int,
         help="round a float32 last layer to 2 to 8 bits",
+    )
+    p.add_argument(
+        "--entropy-coded",
+        action="store_true",
+        help="the codes compressed by LZMA as well; worth it for SLQ's",
     )
     p.add_argument("--data", help="compare the logits of these test images, not of noise")
     p.add_argument("--images", type=int, default=8, help="to compare the logits of; 0: none")

@@ -1,18 +1,17 @@
-"""The packed file: a safetensors file whose metadata says what the tensors mean.
+"""The packed file: a safetensors file whose metadata says what its bytes mean.
 
-The file holds arrays and JSON, and no code. Its one metadata entry, ``sspq``, is a JSON object:
+The file holds arrays and JSON, and no code. All tensors of a kind lie one after the other, without
+gaps, in up to three arrays: ``codes`` (U8), ``float32`` (F32) and ``float16`` (F16). The one
+metadata entry, ``sspq``, is a JSON object:
 
-* ``format``: the version of this layout, 1;
+* ``format``: the version of this layout, 2;
 * ``model``: what :func:`sspq.models.rebuild` needs;
-* ``codes``: ``{name: [scheme, bits, shape]}`` of the tensors that are stored as codes, see
-  :mod:`sspq.export.encoding`;
+* ``tensors`` and ``coding``: what lies where, see :mod:`sspq.export.layout`;
 * ``facts``: what is good to know, such as top-1 and versions;
 * ``checksum``: SHA-256 of the whole file in hexadecimal, with zeros in this place.
 
-A tensor's codes are stored under its name, what its scheme adds under ``name#part``; a float tensor
-is stored under its name.
-
-Reading takes memory in proportion to the size of the file, whatever the file says.
+Reading takes memory in proportion to the size of the file, whatever the file says; entropy-coded,
+at most as many bytes more as the largest model may have codes.
 """
 
 import hashlib
@@ -24,26 +23,18 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 import numpy as np
 import safetensors
 
-from sspq.export.encoding import MOST_BITS, SCHEMES, Encoded, EncodingError
-from sspq.report.size import count_of
+from sspq.export.encoding import Encoded, EncodingError
+from sspq.export.layout import ARRAYS, CODINGS, join, read_table, row_of, separate, write_table
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".sspq.safetensors"
 
 _KEY = "sspq"
 _LARGEST_FILE = 2**30
 _LARGEST_HEADER = 2**24
 _NO_CHECKSUM = "0" * 64
+_TOP = {"format", "model", "tensors", "coding", "facts", "checksum"}
 _DTYPES = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}
-# Type and number of axes of what a scheme stores beside the codes.
-_PARTS: Dict[str, Dict[str, int]] = {
-    "sign": {"scale": 0},
-    "levels": {},
-    "quotients": {},
-    "codebook": {"centres": 1},
-    "uniform": {"scale": 1},
-}
-_TOP = {"format", "model", "codes", "facts", "checksum"}
 
 
 class PackedFileError(ValueError):
@@ -69,24 +60,24 @@ class Packed(NamedTuple):
         return sum(t.nbytes for t in self.tensors.values())
 
 
-def write(path: str, packed: Packed) -> int:
+def write(path: str, packed: Packed, coding: str = "plain") -> int:
     """Writes the file, whole or not at all; the same content gives the same bytes.
+
+    Args:
+        path: of the file.
+        packed: its content.
+        coding: "plain", or "xz" to have the codes entropy-coded.
 
     Returns:
         Its size in bytes.
     """
-    arrays: Dict[str, np.ndarray] = {}
-    codes: Dict[str, Any] = {}
-    for name, tensor in packed.tensors.items():
-        for part, array in tensor.parts.items():
-            arrays[name if part in ("codes", "values") else "%s#%s" % (name, part)] = array
-        if tensor.scheme != "float":
-            codes[name] = [tensor.scheme, tensor.bits, list(tensor.shape)]
+    tensors = dict(sorted(packed.tensors.items()))
     text = json.dumps(
         {
             "format": FORMAT,
             "model": packed.model,
-            "codes": codes,
+            "tensors": write_table([row_of(name, t) for name, t in tensors.items()]),
+            "coding": coding,
             "facts": packed.facts,
             "checksum": _NO_CHECKSUM,
         },
@@ -94,10 +85,12 @@ def write(path: str, packed: Packed) -> int:
         sort_keys=True,
         allow_nan=False,
     )
+    arrays = join(tensors.values(), coding)
     data = safetensors.serialize(
         {
             name: {"dtype": a.dtype.name, "shape": a.shape, "data": _little_endian(a)}
             for name, a in arrays.items()
+            if a.size
         },
         metadata={_KEY: text},
     )
@@ -139,8 +132,8 @@ def _read(path: str) -> Packed:
         entries = safetensors.deserialize(data)
     except safetensors.SafetensorError as e:  # type: ignore[attr-defined]
         raise EncodingError("is no safetensors file: %s" % e) from e
-    arrays = {name: _array(name, entry) for name, entry in entries}
-    tensors = _tensors(arrays, meta["codes"])
+    arrays = dict(_array(name, entry) for name, entry in entries)
+    tensors = separate(arrays, read_table(meta["tensors"]), meta["coding"])
     return Packed(meta["model"], tensors, meta["facts"])
 
 
@@ -177,9 +170,11 @@ def _metadata(header: Any) -> Dict[str, Any]:
         )
     if set(meta) != _TOP:
         raise EncodingError("the metadata must have %s, got %.200s" % (sorted(_TOP), sorted(meta)))
-    for key in ("model", "codes", "facts"):
+    for key in ("model", "facts"):
         if not isinstance(meta[key], dict):
             raise EncodingError("the metadata's `%s` must be an object" % key)
+    if meta["coding"] not in CODINGS:
+        raise EncodingError("`coding` must be one of %s, got %.50r" % (CODINGS, meta["coding"]))
     return meta
 
 
@@ -205,62 +200,12 @@ def _little_endian(array: np.ndarray) -> bytes:
     return array.astype(array.dtype.newbyteorder("<")).tobytes()
 
 
-def _array(name: str, entry: Mapping[str, Any]) -> np.ndarray:
+def _array(name: str, entry: Mapping[str, Any]) -> Tuple[str, np.ndarray]:
     dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise EncodingError("%.100s: has the type %s" % (name, entry["dtype"]))
-    little = np.dtype(dtype).newbyteorder("<")
-    return np.frombuffer(entry["data"], little).astype(dtype).reshape(entry["shape"])
-
-
-def _tensors(arrays: Dict[str, np.ndarray], codes: Dict[str, Any]) -> Dict[str, Encoded]:
-    result = {}
-    for name, said in codes.items():
-        scheme, bits, shape = _checked_code(name, said)
-        parts = {"codes": _part(arrays, name, np.uint8, 1)}
-        for part, axes in _PARTS[scheme].items():
-            parts[part] = _part(arrays, "%s#%s" % (name, part), np.float32, axes)
-        count = count_of(shape)
-        if len(parts["codes"]) != -(-count * bits // 8):
-            raise EncodingError(
-                "%.100s: %s values of %d bits do not take %d bytes"
-                % (name, list(shape), bits, len(parts["codes"]))
-            )
-        if scheme == "uniform" and (not shape or parts["scale"].shape != shape[-1:]):
-            raise EncodingError("%.100s: needs a scale for each of the last axis" % name)
-        result[name] = Encoded(scheme, bits, shape, parts)
-    for name, array in arrays.items():
-        if array.dtype == np.uint8:
-            raise EncodingError("%.100s: nothing says what its codes mean" % name)
-        result[name] = Encoded("float", 8 * array.itemsize, array.shape, {"values": array})
-    return dict(sorted(result.items()))
-
-
-def _checked_code(name: str, said: Any) -> Tuple[str, int, Tuple[int, ...]]:
-    if not (isinstance(said, list) and len(said) == 3 and isinstance(said[2], list)):
-        raise EncodingError("%.100s: must be [scheme, bits, shape], got %.100r" % (name, said))
-    scheme, bits, shape = said
-    if scheme not in SCHEMES or scheme not in _PARTS:
-        raise EncodingError("%.100s: unknown scheme %.100r" % (name, scheme))
-    if type(bits) is not int or not 1 <= bits <= MOST_BITS or (scheme == "sign" and bits != 1):
-        raise EncodingError("%.100s: codes of %.100r bits" % (name, bits))
-    if len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
-        raise EncodingError("%.100s: the shape %.100r cannot be" % (name, shape))
-    count = 1
-    for n in shape:  # Python's integers do not overflow
-        count *= n
-    if count > 8 * _LARGEST_FILE:
-        raise EncodingError("%.100s: the shape %.100r cannot be" % (name, shape))
-    return scheme, bits, tuple(shape)
-
-
-def _part(arrays: Dict[str, np.ndarray], name: str, dtype: Any, axes: int) -> np.ndarray:
-    if name not in arrays:
-        raise EncodingError("%.100s: is missing" % name)
-    array = arrays.pop(name)
-    if array.dtype != dtype or array.ndim != axes:
+    if dtype is None or ARRAYS.get(name) is not dtype or len(entry["shape"]) != 1:
         raise EncodingError(
-            "%.100s: must be %s with %d axes, got %s %s"
-            % (name, np.dtype(dtype).name, axes, array.dtype, list(array.shape))
+            "holds %.100r of the type %s and shape %s, expected one axis of %s"
+            % (name, entry["dtype"], entry["shape"], ", ".join(ARRAYS))
         )
-    return array
+    little = np.dtype(dtype).newbyteorder("<")
+    return name, np.frombuffer(entry["data"], little).astype(dtype)

@@ -1,20 +1,27 @@
 """A packed file is read as it was written, or refused with a reason."""
 
+import base64
 import hashlib
 import json
+import lzma
 import resource
 import struct
+import zlib
 
 import numpy as np
 import pytest
 import safetensors
 
-from sspq.export import container
+from sspq.export import container, layout
 from sspq.export.container import Packed, PackedFileError
 from sspq.export.encoding import encode_codebook, encode_float, encode_quantized, encode_uniform
 from tests.export.test_encoding import _divided
 
 KERNEL = np.random.RandomState(0).randn(1, 1, 12, 10).astype(np.float32)
+
+
+# 32 MiB of spaces.
+BOMB = base64.b64encode(zlib.compress(b" " * 2**25)).decode()
 
 
 def packed():
@@ -52,7 +59,7 @@ def with_content(path, data):
 
 
 def rewritten(path, change=lambda meta: None, arrays=lambda entries: None):
-    """The file with changed metadata or tensors, and a checksum that fits."""
+    """The file with changed metadata or arrays, and a checksum that fits."""
     data = content(path)
     (length,) = struct.unpack("<Q", data[:8])
     meta = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["sspq"])
@@ -71,15 +78,40 @@ def rewritten(path, change=lambda meta: None, arrays=lambda entries: None):
     return with_content(path, new)
 
 
-def test_everything_comes_back(file):
-    before, after = packed(), container.read(file)
+@pytest.mark.parametrize("coding", layout.CODINGS)
+def test_everything_comes_back(coding, tmp_path):
+    path = str(tmp_path / "m")
+    container.write(path, packed(), coding)
+    before, after = packed(), container.read(path)
     assert after.model == before.model and after.facts == before.facts
     assert list(after.tensors) == sorted(before.tensors)
     for name, tensor in after.tensors.items():
         assert tensor[:3] == before.tensors[name][:3]
+        assert tensor.parts.keys() == before.tensors[name].parts.keys()
         for part, array in tensor.parts.items():
-            assert array.dtype == before.tensors[name].parts[part].dtype
-            np.testing.assert_array_equal(array, before.tensors[name].parts[part])
+            expected = before.tensors[name].parts[part]
+            assert array.dtype == expected.dtype and array.shape == expected.shape
+            np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("coding", layout.CODINGS)
+def test_a_file_may_hold_nothing(coding, tmp_path):
+    path = str(tmp_path / "m")
+    container.write(path, Packed({}, {}, {}), coding)
+    assert container.read(path) == Packed({}, {}, {})
+
+
+def test_entropy_coding_is_close_to_the_entropy(tmp_path):
+    """Codes as SLQ leaves them: nine of ten are the centre at zero."""
+    chance = np.array([0.9] + [0.1 / 16] * 16)
+    book = np.arange(17, dtype=np.float32)
+    values = np.random.RandomState(0).choice(book, 400000, p=chance)
+    model = Packed({}, {"W": encode_codebook(values)}, {})
+    plain = container.write(str(tmp_path / "plain"), model)
+    coded = container.write(str(tmp_path / "xz"), model, "xz")
+    entropy = -(chance * np.log2(chance)).sum() * len(values) / 8
+    assert 400000 * 5 / 8 < plain < 400000 * 5 / 8 + 1000
+    assert entropy < coded < 1.25 * entropy
 
 
 def test_the_same_content_gives_the_same_bytes(file, tmp_path):
@@ -90,8 +122,11 @@ def test_the_same_content_gives_the_same_bytes(file, tmp_path):
 
 def test_any_safetensors_reader_opens_it(file):
     entries = dict(safetensors.deserialize(content(file)))
-    assert entries["e"]["dtype"] == "F32" and entries["e"]["shape"] == [1, 1, 12, 10]
-    assert entries["a/W"]["dtype"] == "U8"
+    assert {n: (e["dtype"], e["shape"]) for n, e in entries.items()} == {
+        "codes": ("U8", [15 + 60 + 100 + 120]),
+        "float32": ("F32", [1 + 3 + 10 + 120]),
+        "float16": ("F16", [10]),
+    }
 
 
 def test_a_thousand_damaged_files_are_refused(file):
@@ -138,8 +173,8 @@ def test_a_change_of_case_in_the_checksum_is_refused(file):
         (safetensors.serialize({}, {"sspq": "[" * 9999}), "is no JSON"),
         (safetensors.serialize({}, {"sspq": "{}"}), "no format version"),
         (safetensors.serialize({}, {"sspq": '{"format":true}'}), "no format version"),
-        (safetensors.serialize({}, {"sspq": '{"format":2}'}), "format version 2"),
-        (safetensors.serialize({}, {"sspq": '{"format":1}'}), "the metadata must have"),
+        (safetensors.serialize({}, {"sspq": '{"format":1}'}), "format version 1"),
+        (safetensors.serialize({}, {"sspq": '{"format":2}'}), "the metadata must have"),
     ],
 )
 def test_foreign_files_are_named_with_a_reason(data, why, tmp_path):
@@ -154,29 +189,55 @@ def test_a_missing_file_is_named(tmp_path):
         container.read(str(tmp_path / "nowhere"))
 
 
-def set_code(name, index, value):
-    return lambda meta: meta["codes"][name].__setitem__(index, value)
+def table(change):
+    """Changes the rows of the table."""
+
+    def changed(meta):
+        rows = {row[0]: row for row in layout.read_table(meta["tensors"])}
+        change(rows)
+        meta["tensors"] = layout.write_table(list(rows.values()))
+
+    return changed
+
+
+def put(name, index, value):
+    return table(lambda rows: rows[name].__setitem__(index, value))
 
 
 @pytest.mark.parametrize(
     "change, why",
     [
-        (set_code("a/W", 0, "pickle"), "unknown scheme 'pickle'"),
-        (set_code("a/W", 0, ["sign"]), "unknown scheme"),
-        (set_code("a/W", 0, "float"), "unknown scheme"),
-        (set_code("a/W", 1, 2), "codes of 2 bits"),
-        (set_code("b/W", 1, 9), "codes of 9 bits"),
-        (set_code("b/W", 1, 3), "do not take 60 bytes"),
-        (set_code("b/W", 1, True), "codes of True bits"),
-        (set_code("b/W", 2, [1, 1, 12, 11]), "do not take"),
-        (set_code("b/W", 2, [2**40]), "cannot be"),
-        (set_code("b/W", 2, [2**30, 2**30, 2**30]), "cannot be"),
-        (set_code("b/W", 2, [-1, 120]), "cannot be"),
-        (set_code("b/W", 2, "huge"), r"must be \[scheme, bits, shape\]"),
-        (set_code("d/W", 2, [120]), "a scale for each"),
-        (lambda meta: meta["codes"].pop("a/W"), "nothing says what its codes mean"),
-        (lambda meta: meta["codes"].update(z=["levels", 2, [4]]), "z: is missing"),
-        (lambda meta: meta.update(codes=[]), "`codes` must be an object"),
+        (put("a/W", 1, "pickle"), "unknown scheme 'pickle'"),
+        (put("a/W", 1, ["sign"]), "unknown scheme"),
+        (put("a/W", 1, "codebook"), "unknown scheme"),
+        (put("a/W", 1, "float"), "float of 1 bits"),
+        (put("a/W", 2, 2), "sign of 2 bits"),
+        (put("b/W", 2, 9), "quotients of 9 bits"),
+        (put("b/W", 2, 3), "holds 295 values as codes, and its tensors would have 280"),
+        (put("b/W", 2, True), "quotients of True bits"),
+        (put("b/W", 3, [1, 1, 12, 11]), "holds 295 values as codes"),
+        (put("b/W", 3, [2**40]), "cannot be"),
+        (put("b/W", 3, [2**30, 2**30, 2**30]), "cannot be"),
+        (put("b/W", 3, [2**30, 2**30, 0]), "cannot be"),
+        (put("b/W", 3, [-1, 120]), "cannot be"),
+        (put("b/W", 3, "huge"), "cannot be"),
+        (put("c/W", 4, 4), "holds 134 values as float32"),
+        (put("c/W", 4, 5), "5 centres of 2 bits"),
+        (put("c/W", 4, -1), "-1 centres"),
+        (put("d/W", 3, []), "cannot be"),
+        (put("d/b", 2, 8), "float of 8 bits"),
+        (put("a/W", 0, "e"), "sorted, each one once"),
+        (put("a/W", 0, 1), r"must be \[name, scheme, bits, shape\]"),
+        (table(lambda rows: rows.pop("a/W")), "holds 295 values as codes"),
+        (table(lambda rows: rows.update(z=["z", "levels", 2, [4]])), "holds 295 values as codes"),
+        (table(lambda rows: rows.update(z="z")), r"must be \[name, scheme, bits, shape\]"),
+        (lambda meta: meta.update(tensors=[]), "table of the tensors cannot be read"),
+        (lambda meta: meta.update(tensors="A"), "table of the tensors cannot be read"),
+        (lambda meta: meta.update(tensors="AAAA"), "table of the tensors cannot be read"),
+        (lambda meta: meta.update(tensors=meta["tensors"][:40]), "cannot be read|not whole"),
+        (lambda meta: meta.update(tensors=BOMB), "too long"),
+        (lambda meta: meta.update(coding="zip"), "`coding` must be one of"),
+        (lambda meta: meta.update(coding="xz"), "no whole xz stream"),
         (lambda meta: meta.pop("checksum"), "the metadata must have"),
         (lambda meta: meta.update(model="x" * 10), "`model` must be an object"),
     ],
@@ -187,21 +248,49 @@ def test_metadata_that_cannot_be_is_refused_though_the_checksum_fits(file, chang
 
 
 def f64(entries):
-    entries["e"].update(dtype="float64", data=entries["e"]["data"] * 2)
+    entries["float32"].update(dtype="float64", data=entries["float32"]["data"] * 2)
 
 
 @pytest.mark.parametrize(
     "change, why",
     [
-        (f64, "has the type F64"),
-        (lambda e: e.pop("a/W#scale"), "a/W#scale: is missing"),
-        (lambda e: e["a/W#scale"].update(shape=[1]), "must be float32 with 0 axes"),
-        (lambda e: e["a/W"].update(data=b"\0" * 14, shape=[14]), "do not take 14 bytes"),
+        (f64, "'float32' of the type F64"),
+        (lambda e: e.update(more=e["codes"]), "'more' of the type U8"),
+        (lambda e: e.pop("float32"), "holds 0 values as float32, and its tensors would have 134"),
+        (lambda e: e["float32"].update(shape=[2, 67]), r"shape \[2, 67\]"),
+        (lambda e: e["codes"].update(data=b"\0" * 14, shape=[14]), "holds 14 values as codes"),
     ],
 )
 def test_tensors_that_do_not_fit_the_metadata_are_refused(file, change, why):
     with pytest.raises(PackedFileError, match=why):
         container.read(rewritten(file, arrays=change))
+
+
+def of_codes(data):
+    def change(entries):
+        entries["codes"].update(data=data, shape=[len(data)])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "data, why",
+    [
+        (lzma.compress(bytes(10)), "holds 10 values as codes"),
+        (lzma.compress(bytes(10**9))[:100], "no xz stream"),
+        (lzma.compress(bytes(10**8)), "no xz stream of 760 bytes"),
+        (lzma.compress(bytes(760)) + b"more", "no xz stream"),
+        (lzma.compress(b"\1" * 120 + b"\x10" * 640), "a code is 16, of 4 bits"),
+    ],
+    ids=["short", "truncated", "bomb", "followed", "too large"],
+)
+def test_entropy_coded_bytes_that_do_not_fit_are_refused(data, why, tmp_path):
+    path = str(tmp_path / "m")
+    container.write(path, packed(), "xz")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PackedFileError, match=why):
+        container.read(rewritten(path, arrays=of_codes(data)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
 
 
 def test_a_hostile_size_takes_no_memory(file, tmp_path):

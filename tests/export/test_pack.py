@@ -14,8 +14,10 @@ from sspq.export.pack import pack, unpack
 from sspq.export.predictor import of_checkpoint, of_packed
 from sspq.export.source import open_checkpoint, read_values
 from sspq.quantizers.scope import WeightBits, WeightScope
-from sspq.report.size import MIB
+from sspq.report.layers import read_layers
+from sspq.report.size import MIB, model_size
 from sspq.report.summary import summarize
+from sspq.slq import cluster, initial_centres
 from tests.export.models import noise, save, small
 
 NOTHING = re.compile(r"(?!)")
@@ -106,6 +108,47 @@ def test_the_bytes_are_the_counted_ones(fold_bn, sspq34):
     totals = summarize(sspq34.model).totals
     averages = 0 if fold_bn else 4 * totals.averages
     assert pack(sspq34, fold_bn).nbytes == totals.quantized_bytes + averages
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory):
+    """SSPQ34 with up to 17 different values in each kernel, and how many these are."""
+    model = small(bitw=32)
+    centres = {}
+
+    def cluster_kernels(sess):
+        for v in tf.trainable_variables():
+            if v.op.name.endswith("/W"):
+                weights = sess.run(v)
+                found = cluster(weights, initial_centres(weights, 5))
+                values = found.centres.astype(np.float32)[found.index].reshape(weights.shape)
+                v.load(values, sess)
+                centres[v.op.name] = len(np.unique(values))
+
+    with tf.Graph().as_default():
+        return save(tmp_path_factory.mktemp("clustered"), model, cluster_kernels), centres
+
+
+@pytest.mark.parametrize("fold_bn", [False, True])
+def test_a_small_network_of_codebooks_is_as_small_as_counted(fold_bn, clustered, tmp_path):
+    source, centres = clustered
+    variables = [v for layer in read_layers(source.model) for v in layer.variables]
+    trainable = [(name, shape) for name, shape, is_trainable in variables if is_trainable]
+    counted = model_size(trainable, source.model.weight_bits, centres).quantized_bytes
+    counted += 0 if fold_bn else 4 * summarize(source.model).totals.averages
+    size, packed = stored(pack(source, fold_bn), tmp_path)
+    assert len(centres) > 30 and packed.nbytes == counted
+    assert counted < size < 1.01 * counted + 4096
+    if not fold_bn:
+        check_bit_exact(source, packed)
+
+
+def test_entropy_coded_it_is_smaller_and_the_same(clustered, tmp_path):
+    source, _ = clustered
+    packed = pack(source)
+    plain = container.write(str(tmp_path / "plain"), packed)
+    assert container.write(str(tmp_path / "xz"), packed, "xz") < 0.97 * plain
+    check_bit_exact(source, container.read(str(tmp_path / "xz")))
 
 
 def test_logits_are_the_checkpoint_s_to_the_bit(sspq34):
