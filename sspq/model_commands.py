@@ -118,14 +118,12 @@ def _compare(source: Checkpoint, packed: container.Packed, args: argparse.Namesp
 
 def _size_line(path: str, size: int, packed: container.Packed) -> str:
     """The file's size, beside that of its tensors with every code at its own bits."""
-    beside = size - packed.nbytes
-    return "%s: %d bytes = %.3f MiB: tensors %d, %s" % (
-        path,
-        size,
-        size / MIB,
-        packed.nbytes,
-        "header %d" % beside if beside > 0 else "entropy coding and header %d" % beside,
-    )
+    tensors = packed.nbytes
+    if size < tensors:
+        beside = "%.1f %% of the tensors' %d, by entropy coding" % (100 * size / tensors, tensors)
+    else:
+        beside = "tensors %d, header %d" % (tensors, size - tensors)
+    return "%s: %d bytes = %.3f MiB: %s" % (path, size, size / MIB, beside)
 
 
 def _format(args: argparse.Namespace) -> str:

@@ -25,11 +25,10 @@ def test_env_prints_what_a_bug_report_needs():
     assert done.returncode == 0
     for text in ("sspq", "tensorflow       " + TF_VERSION, "compiler", "libsspq.so", "device"):
         assert text in done.stdout
+    lines = done.stdout.splitlines()
     for op in ("SspqShift2D ", "SspqShift2DGrad"):
-        assert any(
-            line.startswith(op) and "CPU float32, CPU float64" in line
-            for line in done.stdout.splitlines()
-        )
+        assert any(line.startswith(op) and "CPU float32, CPU float64" in line for line in lines)
+    assert any(line.split() == ["SspqBatchNorm", "CPU"] for line in lines)
 
 
 def test_env_can_be_read_by_a_program():
@@ -38,6 +37,7 @@ def test_env_can_be_read_by_a_program():
     assert state["cpu_versions"][-2:] == ["baseline", "reference"]
     assert state["kernels"]["SspqShift2D"] == ["CPU float32", "CPU float64"] + gpu
     assert state["build"]["tensorflow"] == TF_VERSION
+    assert state["slq"] == "native"
 
 
 def test_env_tells_of_a_missing_library_and_goes_on(monkeypatch):
@@ -45,6 +45,16 @@ def test_env_tells_of_a_missing_library_and_goes_on(monkeypatch):
     text = environment.format_environment(environment.environment())
     assert "NOT LOADED" in text and "/nowhere/libsspq.so is missing" in text
     assert "tensorflow       " + TF_VERSION in text
+
+
+@pytest.mark.parametrize("wish, name", [("", "numpy"), ("numpy", "numpy"), ("native", "none")])
+def test_env_tells_why_slq_is_not_compiled(wish, name, monkeypatch):
+    monkeypatch.setenv("SSPQ_SLQ", wish)
+    monkeypatch.setattr(environment.native, "LIB_PATH", "/nowhere/libsspq_slq.so")
+    environment.native.load.cache_clear()
+    text = environment.format_environment(environment.environment())
+    assert "slq              %s (" % name in text and "/nowhere/libsspq_slq.so" in text
+    environment.native.load.cache_clear()
 
 
 def test_a_user_error_is_one_line_and_status_2(tmp_path, capsys):

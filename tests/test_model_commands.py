@@ -55,6 +55,16 @@ def test_a_packed_file_can_be_looked_into_and_unpacked(folder, tmp_path, capsys)
         assert (values["conv2/bnlast/mean/EMA"] == 0).all()
 
 
+def test_entropy_coded_files_are_smaller_and_read_alike(folder, tmp_path, capsys):
+    plain, coded = tmp_path / "p.sspq.safetensors", tmp_path / "c.sspq.safetensors"
+    output(capsys, "pack", folder, "-o", plain, "--images", 0)
+    text = output(capsys, "pack", folder, "-o", coded, "--entropy-coded")
+    assert "by entropy coding" in text and "off by at most 0," in text
+    assert coded.stat().st_size < plain.stat().st_size
+    first, second = [json.loads(output(capsys, "inspect", f, "--json")) for f in (plain, coded)]
+    assert first["tensors"] == second["tensors"]
+
+
 def test_predictions_are_the_five_likeliest_classes(folder, tmp_path, capsys):
     image = tmp_path / "digit.png"
     cv2.imwrite(str(image), digits.load().test_images[0])

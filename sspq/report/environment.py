@@ -3,15 +3,23 @@
 import os
 import platform
 import sys
+import warnings
 from typing import Any, Dict, List
 
 import numpy as np
 
 from sspq import oplib
 from sspq.compat import TF_VERSION, tf
+from sspq.slq import backend, native
 from sspq.version import __version__
 
-OPS = ("SspqShift2D", "SspqShift2DGrad")
+OPS = (
+    "SspqShift2D",
+    "SspqShift2DGrad",
+    "SspqBatchNorm",
+    "SspqBatchNormInference",
+    "SspqBatchNormGrad",
+)
 
 
 def versions() -> Dict[str, str]:
@@ -38,6 +46,18 @@ def registered_kernels(op_name: str) -> List[str]:
     return sorted(names)
 
 
+def slq_state() -> str:
+    """Which implementation SLQ's k-means uses, and why if it is not the compiled one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            name = backend.backend_name()
+        native.load()
+        return name
+    except (ImportError, OSError) as e:  # numpy is used, or nothing
+        return "%s (%s)" % ("none" if isinstance(e, backend.BackendError) else name, e)
+
+
 def environment() -> Dict[str, Any]:
     """The whole state, as plain values. Never raises: what is wrong is part of the answer."""
     from tensorflow.python.client import device_lib
@@ -50,6 +70,7 @@ def environment() -> Dict[str, Any]:
         "built_with_cuda": tf.test.is_built_with_cuda(),
         "devices": [d.physical_device_desc or d.name for d in device_lib.list_local_devices()],
         "library": oplib.LIB_PATH,
+        "slq": slq_state(),
     }
     try:
         result["build"] = oplib.build_info()
@@ -66,13 +87,13 @@ def format_environment(state: Dict[str, Any]) -> str:
     lines = ["%-16s %s" % item for item in state["versions"].items()]
     lines += [
         "%-16s %s" % (name, state[name])
-        for name in ("platform", "cpus", "executable", "built_with_cuda", "library")
+        for name in ("platform", "cpus", "executable", "built_with_cuda", "library", "slq")
     ]
     if "library_error" in state:
         lines.append("%-16s %s" % ("NOT LOADED", state["library_error"]))
     lines += ["%-16s %s" % ("built: " + k, v) for k, v in state.get("build", {}).items()]
     for op, kernels in state.get("kernels", {}).items():
-        lines.append("%-16s %s" % (op, ", ".join(kernels) or "none"))
+        lines.append("%-22s %s" % (op, ", ".join(kernels) or "none"))
     if "cpu_versions" in state:
         lines.append("%-16s %s" % ("CPU versions", ", ".join(state["cpu_versions"])))
     lines += ["%-16s %s" % ("device", d) for d in state["devices"]]
