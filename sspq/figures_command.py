@@ -6,12 +6,10 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-import sspq
 from sspq.export.source import read_values
 from sspq.model_commands import CHECKPOINT, add_settings, open_model, quietly
 from sspq.report import figures, results, weights
 
-PUBLISHED = os.path.join(os.path.dirname(sspq.__file__), "..", "docs", "results", "published.csv")
 _SHIFT = "/SP/SP"
 
 
@@ -68,7 +66,7 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="report.json files, folders with such, or patterns with **; none: published alone",
     )
-    p.add_argument("--published", default=PUBLISHED, metavar="FILE", help="*.csv")
+    p.add_argument("--published", default=results.PUBLISHED_CSV, metavar="FILE", help="*.csv")
     p.add_argument("--checkpoint", metavar="F", help=CHECKPOINT)
     p.add_argument("-o", "--output", default="figures", metavar="DIR", help="where to")
     add_settings(p)

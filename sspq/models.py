@@ -8,6 +8,7 @@ import inspect
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from sspq.graphs.imagenet import BLOCKS, MODES
+from sspq.report import results
 from sspq.report.layers import inference_graph
 from sspq.report.size import MIB, ModelSize, model_size
 from sspq.training.alexnet_model import AlexNet
@@ -20,13 +21,12 @@ Factory = Callable[..., Classifier]
 
 
 class Published(NamedTuple):
-    """What the authors report: MB (they mean MiB), top-1 in percent, and the bits that it fits.
+    """The row of ``report/published.csv`` with what the authors report, and the bits that it fits.
 
     ``settings`` are arguments of :func:`build`; ``note`` says what they mean and what is left over.
     """
 
-    mb: float
-    top1: float
+    row: str
     settings: Dict[str, Any]
     note: str
 
@@ -54,25 +54,24 @@ MODELS: Dict[str, Entry] = {
         "resnet_model4",
         "QresIBShift",
         50,
-        Published(3.55, 73.93, {"bitw": 1, "linear_bits": 32}, _ONE_BIT),
+        Published("L-SSPQ50", {"bitw": 1, "linear_bits": 32}, _ONE_BIT),
     ),
     "sspq50": _imagenet(
         "resnet_model2",
         "QresIBShift",
         50,
-        Published(9.79, 73.67, {"bitw": 1, "linear_bits": 32}, _ONE_BIT),
+        Published("SSPQ50", {"bitw": 1, "linear_bits": 32}, _ONE_BIT),
     ),
-    "resnet50": _imagenet("resnet_model3", "resnet", 50, Published(97.49, 76.35, {}, _FLOAT32)),
+    "resnet50": _imagenet("resnet_model3", "resnet", 50, Published("ResNet50", {}, _FLOAT32)),
     "resIBShift50": _imagenet(
-        "resnet_model3", "resIBShift", 50, Published(54.41, 75.83, {}, _FLOAT32)
+        "resnet_model3", "resIBShift", 50, Published("ResIBShift50", {}, _FLOAT32)
     ),
     "asl50": _imagenet(
         "resnet_model3",
         "asl",
         50,
         Published(
-            84.74,
-            72.3,
+            "ASL50",
             {},
             "in float32. The released shift has fewer channels than its input, and reads beyond "
             "its variable; here it has as many",
@@ -190,11 +189,12 @@ def compare_with_published(name: str) -> Optional[str]:
     published = MODELS[name].published
     if published is None:
         return None
+    row = next(r for r in results.published() if r.name == published.row)
     size = trainable_size(build(name, **published.settings)).quantized_bytes / MIB
     return "published       %.2f MB at %.2f %% top-1; the graph has %.3f MiB (%+.2f %%): %s" % (
-        published.mb,
-        published.top1,
+        row.mb,
+        row.top1,
         size,
-        100 * (size / published.mb - 1),
+        100 * (size / row.mb - 1),
         published.note,
     )

@@ -17,6 +17,7 @@ MEASURED = "measured, on ImageNet"
 OTHER_DATA = "measured, on other data"
 KINDS = (PUBLISHED, READ_OFF, MEASURED, OTHER_DATA)
 
+PUBLISHED_CSV = os.path.join(os.path.dirname(os.path.abspath(__file__)), "published.csv")
 COLUMNS = ("model", "top1", "mb", "density", "read_off_plot", "source")
 # What of a report differs between runs of the same settings.
 _OF_A_RUN = {"seed", "top1", "top5", "seconds", "information_density", "versions"}
@@ -47,17 +48,14 @@ class Result(NamedTuple):
     top1_range: Tuple[float, float]
 
 
-def published(path: str) -> List[Result]:
-    """The rows of a CSV file with :data:`COLUMNS`.
+def published(path: str = PUBLISHED_CSV) -> List[Result]:
+    """The rows of a CSV file with :data:`COLUMNS`, by default the one of this package.
 
     Raises:
         ResultsError: there is no such file, or a row is not so.
     """
     if not os.path.isfile(path):
-        raise ResultsError(
-            "%s: there is no such file; name by `--published` what is docs/results/published.csv "
-            "in the repository" % path
-        )
+        raise ResultsError("`--published`: there is no file %s" % path)
     with open(path, newline="") as f:
         reader = csv.DictReader(f)
         if tuple(reader.fieldnames or ()) != COLUMNS:

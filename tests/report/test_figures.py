@@ -7,7 +7,6 @@ import pytest
 from matplotlib.text import Text
 
 from sspq.cli import main
-from sspq.figures_command import PUBLISHED
 from sspq.files import write_json
 from sspq.report import canvas, figures, results, weights
 from sspq.report.results import Result
@@ -45,7 +44,7 @@ def overlap(boxes):
 
 @pytest.mark.parametrize("own", [0, 1, 12])
 def test_no_label_covers_another_a_point_or_the_frame(own, drawn):
-    rows = results.published(PUBLISHED) + crowd(own)
+    rows = results.published() + crowd(own)
     figures.draw_accuracy(rows, "")
     axes = drawn[0].axes[0]
     assert sorted(t.get_text() for t in axes.texts) == sorted(r.name for r in rows)
@@ -58,7 +57,7 @@ def test_no_label_covers_another_a_point_or_the_frame(own, drawn):
 
 
 def test_bars_go_up_by_density_and_tell_kinds_apart_without_colour(drawn):
-    rows = results.published(PUBLISHED) + crowd(1)
+    rows = results.published() + crowd(1)
     figures.draw_density(rows, "")
     axes = drawn[0].axes[0]
     names = [t.get_text() for t in axes.get_yticklabels()]
