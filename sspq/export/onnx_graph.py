@@ -1,59 +1,53 @@
 """A model as an ONNX graph of stock operators."""
 
-import json
-import os
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from sspq.compat import tf
 from sspq.export.container import Packed
-from sspq.export.encoding import Encoded, unpack_bits
-from sspq.export.pack import unpack
+from sspq.export.encoding import Encoded
+from sspq.export.onnx_builder import (
+    LOGITS,
+    Builder,
+    ExportError,
+    require_onnx,
+    write_model,
+)
+from sspq.export.onnx_kernels import add_kernel
+from sspq.export.pack import fold_norm, unpack
 from sspq.export.shift_kernel import shift_kernel
 from sspq.report.layers import data_path, inference_graph
-from sspq.report.size import count_of
 
 try:
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper
 except ImportError:  # told when it is needed
-    onnx = None  # type: ignore[assignment]
+    pass
 
-OPSET = 13
-IR_VERSION = 7  # of that opset's time; older runtimes read it
-METADATA = "sspq"
-
-_SAME_NAME = {"Relu", "Sigmoid", "Tanh", "Softmax", "Sub", "Mul", "Neg", "Abs", "MatMul"}
+_SAME_NAME = {"Relu", "Sigmoid", "Tanh", "Softmax", "Sub", "Mul", "Neg", "Abs"}
 _OTHER_NAME = {
     "Add": "Add",
     "AddV2": "Add",
     "Maximum": "Max",
-    "Minimum": "Min",
     "RealDiv": "Div",
     "Rint": "Round",  # both round halves to even
 }
 _PASSED_ON = {"Identity", "IdentityN", "StopGradient", "Placeholder"}
 
 
-class ExportError(ValueError):
-    """The model has something that ONNX's operators do not express, or onnx is not installed."""
-
-
-def require_onnx() -> None:
-    """Raises ExportError with what to do, unless onnx is installed."""
-    if onnx is None:
-        raise ExportError(
-            "exporting to ONNX needs the package onnx: pip install -r requirements/onnx.txt"
-        )
-
-
-def to_onnx(packed: Packed) -> Any:
+def to_onnx(packed: Packed, integers: bool = True) -> Any:
     """The packed model as an ``onnx.ModelProto``, of any number of images.
 
     Input ``input`` as the model has it (``[N, H, W, 3]``), output ``logits``. A shift becomes the
-    depthwise convolution that it is for the learned values. Quantized kernels stay 8-bit integers;
-    what ONNX makes of them is exactly what TensorFlow computes with.
+    depthwise convolution that it is for the learned values, a clip one operator, and a batch
+    normalization that no convolution precedes a depthwise 1x1 convolution, so that runtimes fuse
+    the activation into it. The rest keeps its own node: runtimes fold it into the convolution.
+
+    Args:
+        packed: a file's content.
+        integers: store quantized kernels as 8-bit integers, and compute their values from them in
+            the graph, see :mod:`sspq.export.onnx_kernels`; else as float32. The values are exactly
+            what TensorFlow computes with, either way.
 
     Raises:
         ExportError: the graph has an op that is not known here.
@@ -64,7 +58,7 @@ def to_onnx(packed: Packed) -> Any:
     graph = inference_graph(model, None)
     image = graph.get_tensor_by_name(model.inputs()[0].name + ":0")
     logits = graph.get_tensor_by_name("logits:0")
-    translator = _Translator(values, packed.tensors)
+    translator = _Translator(values, packed.tensors if integers else {})
     for op in data_path(graph, image.op, logits.op):
         translator.translate(op)
     return translator.finish(image, logits, packed.model)
@@ -72,26 +66,21 @@ def to_onnx(packed: Packed) -> Any:
 
 def save(path: str, packed: Packed) -> int:
     """Writes :func:`to_onnx` to a file, whole or not at all; returns its size in bytes."""
-    model = to_onnx(packed)
-    onnx.checker.check_model(model)
-    data = model.SerializeToString()
-    with open(path + ".tmp", "wb") as f:
-        f.write(data)
-    os.replace(path + ".tmp", path)
-    return len(data)
+    return write_model(path, to_onnx(packed))
 
 
-class _Translator:
+class _Translator(Builder):
     """Makes nodes of ops, in their order. Images are NCHW in both."""
 
     def __init__(self, values: Dict[str, np.ndarray], tensors: Dict[str, Encoded]) -> None:
+        super().__init__()
         self._values = values
         self._tensors = tensors
-        self._nodes: List[Any] = []
-        self._initializers: Dict[str, Any] = {}
         self._names: Dict[str, str] = {}  # of TensorFlow's tensors here
 
     def translate(self, op: Any) -> None:
+        if op.outputs[0].name in self._names:
+            return  # part of the node of an op before it
         if op.type in _PASSED_ON:
             for i, output in enumerate(op.outputs):
                 if op.inputs:
@@ -109,34 +98,19 @@ class _Translator:
         special(op)
 
     def finish(self, image: Any, logits: Any, description: Dict[str, Any]) -> Any:
-        self._nodes.append(helper.make_node("Identity", [self._of(logits)], ["logits"]))
+        self.node("Identity", [self._of(logits)], LOGITS)
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(image.dtype.as_numpy_dtype))
-        graph = helper.make_graph(
-            self._nodes,
-            "sspq",
-            [helper.make_tensor_value_info(image.op.name, kind, ["N"] + image.shape.as_list()[1:])],
-            [
-                helper.make_tensor_value_info(
-                    "logits", TensorProto.FLOAT, ["N"] + logits.shape.as_list()[1:]
-                )
-            ],
-            list(self._initializers.values()),
+        given = helper.make_tensor_value_info(
+            image.op.name, kind, ["N"] + image.shape.as_list()[1:]
         )
-        model = helper.make_model(
-            graph,
-            producer_name="sspq",
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-        )
-        helper.set_model_props(model, {METADATA: json.dumps(description, sort_keys=True)})
-        return model
+        return self.model(given, logits.shape.as_list()[1], description)
 
     # Names and constants
 
     def _of(self, tensor: Any) -> str:
         """The name of a tensor here: of the data path, or a constant or variable."""
         if tensor.name not in self._names:
-            self._names[tensor.name] = self._constant(tensor.name, self._value(tensor))
+            self._names[tensor.name] = self.constant(tensor.name, self._value(tensor))
         return self._names[tensor.name]
 
     def _value(self, tensor: Any) -> np.ndarray:
@@ -161,23 +135,11 @@ class _Translator:
             op = op.inputs[0].op
         return op.name if op.name in self._values else None
 
-    def _constant(self, name: str, value: Any) -> str:
-        array = np.asarray(value)
-        name = name.replace(":0", "")
-        self._initializers.setdefault(
-            name, numpy_helper.from_array(np.ascontiguousarray(array), name)
-        )
-        return name
-
     def _ints(self, op: Any, name: str, values: Sequence[int]) -> str:
-        return self._constant("%s/%s" % (op.name, name), np.array(values, np.int64))
-
-    def _node(self, kind: str, inputs: List[str], output: str, **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
-        return output
+        return self.constant("%s/%s" % (op.name, name), np.array(values, np.int64))
 
     def _emit(self, op: Any, kind: str, inputs: List[str], **attributes: Any) -> None:
-        self._names[op.outputs[0].name] = self._node(kind, inputs, op.name, **attributes)
+        self._names[op.outputs[0].name] = self.node(kind, inputs, op.name, **attributes)
 
     # Kernels
 
@@ -185,46 +147,14 @@ class _Translator:
         """A kernel with its axes in ONNX's order, as integers where that gives the same values."""
         variable = self._variable(tensor)
         if variable is None:
-            return self._constant(tensor.name + "/kernel", self._value(tensor).transpose(axes))
+            return self.constant(tensor.name + "/kernel", self._value(tensor).transpose(axes))
         name = variable + "/kernel"
         encoded = self._tensors.get(variable)
-        if name in self._initializers or any(name in n.output for n in self._nodes):
+        if name in self.initializers or any(name in n.output for n in self.nodes):
             return name
-        if encoded is None or encoded.scheme not in ("sign", "levels", "codebook", "uniform"):
-            return self._constant(name, self._values[variable].transpose(axes))
-        codes = unpack_bits(encoded.parts["codes"], encoded.bits, count_of(encoded.shape))
-        return self._dequantized(name, encoded, codes.reshape(encoded.shape).transpose(axes), axes)
-
-    def _dequantized(
-        self, name: str, encoded: Encoded, codes: np.ndarray, axes: Tuple[int, ...]
-    ) -> str:
-        def constant(part: str, value: Any) -> str:
-            return self._constant("%s/%s" % (name, part), value)
-
-        if encoded.scheme == "codebook":
-            wide = self._node(
-                "Cast", [constant("codes", codes)], name + "/wide", to=TensorProto.INT32
-            )
-            centres = constant("centres", encoded.parts["centres"])
-            return self._node("Gather", [centres, wide], name)
-        if encoded.scheme == "levels":
-            n = np.float32(2**encoded.bits - 1)
-            step = np.float32(2) * (np.float32(1) / n)
-            inputs = [constant("codes", codes), constant("step", step)]
-            inputs.append(constant("zero", np.uint8(0)))
-            scaled = self._node("DequantizeLinear", inputs, name + "/scaled")
-            return self._node("Sub", [scaled, constant("one", np.float32(1))], name)
-        if encoded.scheme == "sign":
-            whole = (2 * codes.astype(np.int8) - 1).astype(np.int8)
-            scale, zero = encoded.parts["scale"].reshape(()), np.int8(0)
-            attributes: Dict[str, Any] = {}
-        else:
-            whole = (codes.astype(np.int16) - (2 ** (encoded.bits - 1) - 1)).astype(np.int8)
-            scale = encoded.parts["scale"]
-            zero = np.zeros(scale.shape, np.int8)
-            attributes = {"axis": axes.index(len(axes) - 1)}
-        inputs = [constant("codes", whole), constant("scale", scale), constant("zero", zero)]
-        return self._node("DequantizeLinear", inputs, name, **attributes)
+        if encoded is None or encoded.scheme == "float":
+            return self.constant(name, self._values[variable].transpose(axes))
+        return add_kernel(self, name, encoded, axes)
 
     # Ops, by their type in lower case
 
@@ -269,7 +199,7 @@ class _Translator:
             "Conv",
             [
                 self._of(op.inputs[0]),
-                self._constant(op.name + "/taps", kernel.weights[:, None]),
+                self.constant(op.name + "/taps", kernel.weights[:, None]),
             ],
             kernel_shape=list(kernel.weights.shape[1:]),
             strides=strides,
@@ -277,17 +207,37 @@ class _Translator:
             group=shift.shape[1],
         )
 
+    def _minimum(self, op: Any) -> None:
+        """As one node with the maximum that completes a clip: that alone runtimes fuse."""
+        after = op.outputs[0].consumers()
+        is_clip = [o.type for o in after] == ["Maximum"]
+        if is_clip and all(_is_scalar(o.inputs[1]) for o in (op, after[0])):
+            bounds = [self._of(o.inputs[1]) for o in (after[0], op)]
+            self._emit(after[0], "Clip", [self._of(op.inputs[0]), *bounds])
+        else:
+            self._emit(op, "Min", [self._of(t) for t in op.inputs])
+
     def _fusedbatchnormv3(self, op: Any) -> None:
         _need_nchw(op)
-        inputs = [self._of(t) for t in op.inputs]
-        self._emit(op, "BatchNormalization", inputs, epsilon=float(op.get_attr("epsilon")))
+        epsilon = float(op.get_attr("epsilon"))
+        if any(n.output[0] == self._of(op.inputs[0]) and n.op_type == "Conv" for n in self.nodes):
+            inputs = [self._of(t) for t in op.inputs]
+            self._emit(op, "BatchNormalization", inputs, epsilon=epsilon)
+            return
+        factor, offset = fold_norm([self._value(t) for t in op.inputs[1:]], epsilon)
+        inputs = [
+            self._of(op.inputs[0]),
+            self.constant(op.name + "/factor", factor[:, None, None, None]),
+            self.constant(op.name + "/offset", offset),
+        ]
+        self._emit(op, "Conv", inputs, kernel_shape=[1, 1], group=len(factor))
 
     _fusedbatchnorm = _fusedbatchnormv2 = _fusedbatchnormv3
 
     def _lrn(self, op: Any) -> None:
         size = 2 * op.get_attr("depth_radius") + 1
-        x = self._node("Transpose", [self._of(op.inputs[0])], op.name + "/x", perm=[0, 3, 1, 2])
-        normalized = self._node(
+        x = self.node("Transpose", [self._of(op.inputs[0])], op.name + "/x", perm=[0, 3, 1, 2])
+        normalized = self.node(
             "LRN",
             [x],
             op.name + "/normalized",
@@ -300,11 +250,24 @@ class _Translator:
 
     def _biasadd(self, op: Any) -> None:
         bias = self._value(op.inputs[1])
-        if op.inputs[0].shape.ndims == 4:
+        before = op.inputs[0]
+        if before.shape.ndims == 4:
             _need_nchw(op)
+            node = self.nodes[-1]
+            if before.op.type == "Conv2D" and len(before.consumers()) == 1:
+                if node.output[0] == before.op.name and len(node.input) == 2:
+                    node.input.append(self.constant(op.name + "/bias", bias))
+                    self._names[op.outputs[0].name] = node.output[0]
+                    return
             bias = bias[:, None, None]
-        name = self._constant(op.name + "/bias", bias)
+        name = self.constant(op.name + "/bias", bias)
         self._emit(op, "Add", [self._of(op.inputs[0]), name])
+
+    def _matmul(self, op: Any) -> None:
+        if op.get_attr("transpose_a") or op.get_attr("transpose_b"):
+            raise ExportError("ONNX: %s transposes what it multiplies" % op.name)
+        inputs = [self._of(op.inputs[0]), self._kernel(op.inputs[1], (0, 1))]
+        self._emit(op, "MatMul", inputs)
 
     def _mean(self, op: Any) -> None:
         axes = [int(a) for a in np.ravel(self._value(op.inputs[1]))]
@@ -326,7 +289,7 @@ class _Translator:
         outputs = ["%s/%d" % (op.name, i) for i in range(len(op.outputs))]
         axis = int(self._value(op.inputs[0]))
         inputs = [self._of(op.inputs[1])]
-        self._nodes.append(helper.make_node("Split", inputs, outputs, op.name, axis=axis))
+        self.nodes.append(helper.make_node("Split", inputs, outputs, op.name, axis=axis))
         self._names.update((t.name, name) for t, name in zip(op.outputs, outputs))
 
     def _concatv2(self, op: Any) -> None:
@@ -337,6 +300,10 @@ class _Translator:
 def _need_nchw(op: Any) -> None:
     if op.get_attr("data_format") != b"NCHW":
         raise ExportError("ONNX: %s computes in another layout than NCHW" % op.name)
+
+
+def _is_scalar(tensor: Any) -> bool:
+    return tensor.op.type == "Const" and tensor.shape.ndims == 0
 
 
 def _spatial(op: Any, name: str) -> List[int]:

@@ -72,7 +72,7 @@ def pack(
     used = {**variables, **quantized}
     for scope, epsilon in _norms(layers):
         rows = [used.pop("%s/%s" % (scope, part)) for part in _NORM_PARTS]
-        tensors[scope] = encode_float(_folded(rows, epsilon) if fold_bn else np.stack(rows), rest)
+        tensors[scope] = encode_float(fold_norm(rows, epsilon) if fold_bn else np.stack(rows), rest)
     for name, values in used.items():
         if name not in tensors:
             tensors[name] = encode_codebook(values) or encode_float(values, rest)
@@ -151,7 +151,8 @@ def _last_kernel(layers: List[Layer]) -> str:
     return kernels[0]
 
 
-def _folded(rows: List[np.ndarray], epsilon: float) -> np.ndarray:
+def fold_norm(rows: List[np.ndarray], epsilon: float) -> np.ndarray:
+    """Factor and offset, float32 ``[2, C]``, of a norm's gamma, beta, mean and variance."""
     gamma, beta, mean, variance = [row.astype(np.float64) for row in rows]
     factor = gamma / np.sqrt(variance + epsilon)
     return np.stack([factor, beta - mean * factor]).astype(np.float32)

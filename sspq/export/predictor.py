@@ -9,7 +9,7 @@ from tensorpack.tfutils.sessinit import DictRestore, SessionInit
 
 from sspq import models
 from sspq.export import container
-from sspq.export.onnx_graph import METADATA
+from sspq.export.onnx_builder import METADATA
 from sspq.export.pack import unpack
 from sspq.export.source import Checkpoint, open_checkpoint
 from sspq.training.checkpoint import ExactRestore

@@ -9,7 +9,7 @@ from sspq import models
 from sspq.compat import tf
 from sspq.export import onnx_graph
 from sspq.export.encoding import encode_float
-from sspq.export.onnx_graph import ExportError
+from sspq.export.onnx_builder import ExportError
 from sspq.export.pack import pack
 from sspq.export.predictor import load, of_checkpoint
 from tests.export.models import noise, save, small
