@@ -74,7 +74,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     try:
         args.run(args)
-    except ValueError as e:
+    except (ValueError, OSError) as e:
         print("sspq: %s" % e, file=sys.stderr)
         return 2
     return 0

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from sspq import models
 from sspq.compat import tf
-from sspq.export import container, frozen, images, onnx_graph, predictor
+from sspq.export import container, frozen, images, onnx_graph, onnx_int8, predictor
 from sspq.export.encoding import decode
 from sspq.export.pack import RESTS, pack, unpack
 from sspq.export.source import Checkpoint, check_fits, open_checkpoint
@@ -26,6 +26,8 @@ _MODEL = CHECKPOINT + "; or a packed or ONNX file"
 # What `export` writes, by the ending of a file's name; a SavedModel is a folder of any name.
 _ENDINGS = {"onnx": ".onnx", "graph": ".pb"}
 _FORMATS = (*_ENDINGS, "savedmodel")
+
+CALIBRATION_IMAGES = 128
 
 # Options that go to the model's constructor.
 _SETTINGS = ("bitw", "bita", "linear_bits", "num_classes", "image_size", "data_format", "variant")
@@ -137,6 +139,13 @@ def _format(args: argparse.Namespace) -> str:
         )
     if chosen == "onnx" and args.keep_shift:
         raise ValueError("`--keep-shift` is for TensorFlow; ONNX has no such operator")
+    if chosen != "onnx" and args.int8:
+        raise ValueError("`--int8` is for ONNX, got %s" % args.output)
+    if args.int8 and args.calibrate is None:
+        raise ValueError("`--calibrate` is missing: `--int8` needs images for the activations")
+    for name in ("calibrate", "images"):
+        if not args.int8 and getattr(args, name) is not None:
+            raise ValueError("`--%s` is for `--int8`" % name)
     return chosen
 
 
@@ -148,7 +157,12 @@ def _export(args: argparse.Namespace) -> None:
         packed = container.read(args.file)
     else:
         packed = pack(open_checkpoint(args.file, args.model, **_settings(args)))
-    if chosen == "onnx":
+    if args.int8:
+        count = CALIBRATION_IMAGES if args.images is None else args.images
+        model = models.rebuild(packed.model)
+        batches = images.calibration_batches(model, args.calibrate, count)
+        size = onnx_int8.save_int8(args.output, packed, batches)
+    elif chosen == "onnx":
         size = onnx_graph.save(args.output, packed)
     else:
         save = frozen.save_graph if chosen == "graph" else frozen.save_model
@@ -285,6 +299,17 @@ def add(commands: Any) -> None:
         "--keep-shift",
         action="store_true",
         help="for TensorFlow that has loaded libsspq.so: shifts stay the op SspqShift2D",
+    )
+    p.add_argument("--int8", action="store_true", help="ONNX that computes in 8-bit integers")
+    p.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="for --int8: digits, CIFAR-100's folder, or for ImageNet a folder of image files",
+    )
+    p.add_argument(
+        "--images",
+        type=int,
+        help="to calibrate on, by default %d of the training images" % CALIBRATION_IMAGES,
     )
     add_settings(p)
 

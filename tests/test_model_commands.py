@@ -1,13 +1,15 @@
 """The commands about one model, as a user runs them."""
 
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 
+from sspq import models
 from sspq.cli import main
-from sspq.data import digits
+from sspq.data import demo_tree, digits
 from tests.export.models import save, small
 
 
@@ -29,15 +31,61 @@ def error(capsys, *arguments):
 
 
 def test_a_folder_needs_no_options_and_every_kind_has_the_same_top1(folder, tmp_path, capsys):
-    file = tmp_path / "m.sspq.safetensors"
+    file, graph = tmp_path / "m.sspq.safetensors", tmp_path / "m.onnx"
     text = output(capsys, "pack", folder, "-o", file)
     assert "off by at most 0," in text and "tensors" in text
-    results = [
+    assert "m.onnx: " in output(capsys, "export", file, "-o", graph)
+    checkpoint, packed, onnx = [
         json.loads(output(capsys, "eval", model, "--data", "digits", "--json"))
-        for model in (folder, file)
+        for model in (folder, file, graph)
     ]
-    assert results[0] == results[1]
-    assert 0 < results[0]["top1"] < results[0]["top5"] < 100
+    assert checkpoint == packed
+    assert 0 < packed["top1"] < packed["top5"] < 100
+    # Activations of 8 bits: values between two levels may fall to the other one.
+    assert abs(onnx["top1"] - packed["top1"]) <= 1 and abs(onnx["top5"] - packed["top5"]) <= 1
+
+
+def test_networks_for_imagenet_are_evaluated_on_an_ilsvrc_folder(tmp_path, capsys):
+    tree = demo_tree.write(tmp_path / "tree")
+    model = models.build("lspq18", image_size=32, num_classes=10, bita=32)
+    run, file, graph = tmp_path / "run", tmp_path / "m.sspq.safetensors", tmp_path / "m.onnx"
+    run.mkdir()
+    save(run, model)
+    output(capsys, "pack", run, "-o", file, "--images", 0)
+    output(capsys, "export", run, "-o", graph)
+    checkpoint, packed, onnx = [
+        json.loads(output(capsys, "eval", m, "--data", tree, "--json")) for m in (run, file, graph)
+    ]
+    assert checkpoint == packed
+    assert onnx["top1"] == packed["top1"] and onnx["top5"] == packed["top5"]
+    integers = tmp_path / "int8.onnx"
+    train = os.path.join(tree, "train")
+    options = ("--int8", "--calibrate", train, "--images", 16)
+    assert "int8.onnx: " in output(capsys, "export", file, "-o", integers, *options)
+    assert "(onnx)  top-1" in output(capsys, "eval", integers, "--data", tree)
+    assert "has no folder val" in error(capsys, "eval", graph, "--data", tmp_path / "run")
+
+
+def test_int8_is_calibrated_on_images_of_the_data_set(folder, tmp_path, capsys):
+    graph = tmp_path / "m.onnx"
+    export = ("export", folder, "-o", graph)
+    text = output(capsys, *export, "--int8", "--calibrate", "digits", "--images", 8)
+    assert text.startswith(str(graph))
+    assert b"QuantizeLinear" in graph.read_bytes()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, why in (
+        (("--int8",), "`--calibrate` is missing"),
+        (("--calibrate", "digits"), "`--calibrate` is for `--int8`"),
+        (("--images", "8"), "`--images` is for `--int8`"),
+        (("--int8", "--calibrate", "digits", "--images", "0"), "at least 1, got 0"),
+        (("--int8", "--calibrate", empty), str(empty)),
+        (("--int8", "--calibrate", "digits", "--keep-shift"), "`--keep-shift` is for TensorFlow"),
+    ):
+        text = error(capsys, *export, *arguments)
+        assert why in text and len(text.splitlines()) == 1
+    of_tensorflow = ("export", folder, "-o", "m.pb", "--int8", "--calibrate", "digits")
+    assert "`--int8` is for ONNX, got m.pb" in error(capsys, *of_tensorflow)
 
 
 def test_a_packed_file_can_be_looked_into_and_unpacked(folder, tmp_path, capsys):
@@ -72,6 +120,12 @@ def test_predictions_are_the_five_likeliest_classes(folder, tmp_path, capsys):
     assert text[0] == str(image) and len(text) == 6
     shares = [float(line.split("%")[0]) for line in text[1:]]
     assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 100.01
+    file, graph = tmp_path / "m.sspq.safetensors", tmp_path / "m.onnx"
+    output(capsys, "pack", folder, "-o", file, "--images", 0)
+    output(capsys, "export", folder, "-o", graph)
+    for other in (file, graph):
+        again = output(capsys, "predict", other, image, "--data", "digits").splitlines()
+        assert [line.split()[-1] for line in again[1:]] == [line.split()[-1] for line in text[1:]]
     assert "`--data` is missing" in error(capsys, "predict", folder, image)
     assert "is no image file" in error(capsys, "predict", folder, "setup.py", "--data", "digits")
     labels = tmp_path / "labels"
@@ -115,12 +169,20 @@ def test_what_export_writes_is_told_by_the_ending_or_the_format(folder, tmp_path
 
 
 def test_wrong_input_is_one_line(folder, tmp_path, capsys):
+    garbage = tmp_path / "m.safetensors"
+    garbage.write_bytes(b"nothing of the kind")
     for arguments, why in (
         (("summary",), "`--model` or `--checkpoint` is missing"),
         (("summary", "--model", "lspq51"), "got 'lspq51'"),
         (("summary", "--model", "sspq34", "--bitw", "33"), "must be an int from 1 to 32, got 33"),
         (("inspect", "setup.py"), "setup.py"),
         (("pack", tmp_path, "-o", tmp_path / "x"), "no complete checkpoint"),
+        (("eval", tmp_path / "none.onnx", "--data", "digits"), "none.onnx: cannot be loaded"),
+        (("eval", tmp_path / "none.safetensors", "--data", "digits"), "No such file"),
+        (("eval", tmp_path / "none.onnx", "--data", "digits", "--bita", "8"), "drop the options"),
+        (("export", garbage, "-o", "m.onnx"), "m.safetensors: "),
+        (("export", folder, "-o", tmp_path / "none" / "m.onnx"), "No such file"),
+        (("predict", folder, tmp_path / "none.png", "--data", "digits"), "is no image file"),
     ):
         text = error(capsys, *arguments)
         assert text.startswith("sspq: ") and why in text and len(text.splitlines()) == 1

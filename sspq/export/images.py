@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from sspq.training.lenet_model import LeNet
 from sspq.training.validation import Tally
 
 BATCH = 64
+_IMAGE_FILES = (".jpeg", ".jpg", ".png", ".bmp")
 
 
 def _is_small(model: Classifier) -> bool:
@@ -60,6 +62,41 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
         )
     flow.reset_state()
     return iter(flow)
+
+
+def calibration_batches(model: Classifier, spec: str, count: int) -> Iterator[np.ndarray]:
+    """Training images, spread evenly over all there are, for the ranges of activations.
+
+    Args:
+        model: SSPQ34, LeNet, or a network for ImageNet.
+        spec: for the first two what :func:`sspq.data.load` takes; else a folder that has image
+            files in it or in its folders, as ILSVRC's ``train``.
+        count: how many, at most.
+
+    Raises:
+        DataError: there are no such images.
+    """
+    if count < 1:
+        raise DataError(f"`--images` must be at least 1, got {count}")
+    if _is_small(model):
+        dataset = data.load(spec)
+        chosen = _spread(len(dataset.train_images), count)
+        found = dataset.train_images[chosen] - training_mean(dataset)
+        return (found[i : i + BATCH] for i in range(0, len(found), BATCH))
+    files = sorted(
+        os.path.join(place, name)
+        for place, _, names in os.walk(spec)
+        for name in names
+        if name.lower().endswith(_IMAGE_FILES)
+    )
+    if not files:
+        raise DataError(f"{spec}: is no folder with image files ({', '.join(_IMAGE_FILES)})")
+    paths = [files[i] for i in _spread(len(files), count)]
+    return (read_images(model, paths[i : i + BATCH]) for i in range(0, len(paths), BATCH))
+
+
+def _spread(count: int, wanted: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
 
 
 def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None) -> np.ndarray:

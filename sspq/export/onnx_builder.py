@@ -61,10 +61,18 @@ class Builder:
         return output
 
     def model(self, image: Any, classes: int, description: Mapping[str, Any]) -> Any:
-        """The ``onnx.ModelProto`` of one image input, a ValueInfoProto, and the output LOGITS."""
+        """The ``onnx.ModelProto`` of one image input, a ValueInfoProto, and the output LOGITS.
+
+        Constants that no node reads are left out.
+        """
         logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", classes])
+        read = {name for node in self.nodes for name in node.input}
         graph = helper.make_graph(
-            self.nodes, "sspq", [image], [logits], list(self.initializers.values())
+            self.nodes,
+            "sspq",
+            [image],
+            [logits],
+            [t for name, t in self.initializers.items() if name in read],
         )
         model = helper.make_model(
             graph,

@@ -15,6 +15,7 @@ from sspq.export.onnx_builder import (
     write_model,
 )
 from sspq.export.onnx_kernels import add_kernel
+from sspq.export.onnx_layout import transpose_first
 from sspq.export.pack import fold_norm, unpack
 from sspq.export.shift_kernel import shift_kernel
 from sspq.report.layers import data_path, inference_graph
@@ -32,6 +33,8 @@ _OTHER_NAME = {
     "RealDiv": "Div",
     "Rint": "Round",  # both round halves to even
 }
+# Names of constants end so: of a layer's kernel, and of what a shift weighs pixels by.
+KERNEL, TAPS = "/kernel", "/taps"
 _PASSED_ON = {"Identity", "IdentityN", "StopGradient", "Placeholder"}
 
 
@@ -99,6 +102,7 @@ class _Translator(Builder):
 
     def finish(self, image: Any, logits: Any, description: Dict[str, Any]) -> Any:
         self.node("Identity", [self._of(logits)], LOGITS)
+        transpose_first(self)
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(image.dtype.as_numpy_dtype))
         given = helper.make_tensor_value_info(
             image.op.name, kind, ["N"] + image.shape.as_list()[1:]
@@ -147,8 +151,8 @@ class _Translator(Builder):
         """A kernel with its axes in ONNX's order, as integers where that gives the same values."""
         variable = self._variable(tensor)
         if variable is None:
-            return self.constant(tensor.name + "/kernel", self._value(tensor).transpose(axes))
-        name = variable + "/kernel"
+            return self.constant(tensor.name + KERNEL, self._value(tensor).transpose(axes))
+        name = variable + KERNEL
         encoded = self._tensors.get(variable)
         if name in self.initializers or any(name in n.output for n in self.nodes):
             return name
@@ -199,7 +203,7 @@ class _Translator(Builder):
             "Conv",
             [
                 self._of(op.inputs[0]),
-                self.constant(op.name + "/taps", kernel.weights[:, None]),
+                self.constant(op.name + TAPS, kernel.weights[:, None]),
             ],
             kernel_shape=list(kernel.weights.shape[1:]),
             strides=strides,

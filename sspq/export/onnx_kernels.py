@@ -26,33 +26,29 @@ def add_kernel(to: Builder, name: str, encoded: Encoded, axes: Tuple[int, ...]) 
     def constant(part: str, value: Any) -> str:
         return to.constant("%s/%s" % (name, part), value)
 
+    def last(x: str, kind: str, part: str, value: Any, output: str = name) -> str:
+        return to.node(kind, [x, constant(part, np.asarray(value, np.float32))], output)
+
+    def after(x: str, kind: str, part: str, value: Any) -> str:
+        return last(x, kind, part, value, "%s/%s" % (name, kind.lower()))
+
     codes = unpack_bits(encoded.parts["codes"], encoded.bits, count_of(encoded.shape))
     stored = constant("codes", codes.reshape(encoded.shape).transpose(axes))
     if encoded.scheme == "codebook":
         index = to.node("Cast", [stored], name + "/index", to=TensorProto.INT32)
         return to.node("Gather", [constant("centres", encoded.parts["centres"]), index], name)
     wide = to.node("Cast", [stored], name + "/wide", to=TensorProto.FLOAT)
-    one, two = constant("one", np.float32(1)), constant("two", np.float32(2))
-    n = np.float32(2**encoded.bits - 1)
     if encoded.scheme == "uniform":
-        zero = constant("zero", np.float32(2 ** (encoded.bits - 1) - 1))
-        whole = to.node("Sub", [wide, zero], name + "/whole")
+        whole = after(wide, "Sub", "zero", 2 ** (encoded.bits - 1) - 1)
         shape = [-1 if a == len(axes) - 1 else 1 for a in axes]
-        scale = constant("scale", encoded.parts["scale"].reshape(shape))
-        return to.node("Mul", [whole, scale], name)
+        return last(whole, "Mul", "scale", encoded.parts["scale"].reshape(shape))
     if encoded.scheme == "sign":
-        twice = to.node("Mul", [wide, two], name + "/twice")
-        whole = to.node("Sub", [twice, one], name + "/whole")
-        return to.node("Mul", [whole, constant("scale", encoded.parts["scale"].reshape(()))], name)
+        whole = after(after(wide, "Mul", "two", 2), "Sub", "one", 1)
+        return last(whole, "Mul", "scale", encoded.parts["scale"].reshape(()))
+    n = np.float32(2**encoded.bits - 1)
     if encoded.scheme == "levels":
-        step = constant("step", two_over(n))
-        scaled = to.node("Mul", [wide, step], name + "/scaled")
+        # Doubling is exact: this is 2 * (c * (1 / n)).
+        scaled = after(wide, "Mul", "step", np.float32(2) * (np.float32(1) / n))
     else:  # quotients
-        share = to.node("Div", [wide, constant("n", n)], name + "/share")
-        scaled = to.node("Mul", [share, two], name + "/scaled")
-    return to.node("Sub", [scaled, one], name)
-
-
-def two_over(n: np.float32) -> np.float32:
-    """What ``2 * (c * (1 / n))`` multiplies c by: doubling is exact."""
-    return np.float32(2) * (np.float32(1) / n)
+        scaled = after(after(wide, "Div", "n", n), "Mul", "two", 2)
+    return last(scaled, "Sub", "one", 1)

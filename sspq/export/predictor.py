@@ -38,14 +38,16 @@ def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
     Args:
         path: of a file that ends in ``.safetensors`` or ``.onnx``, or of a checkpoint, see
             :func:`sspq.export.source.open_checkpoint`.
-        name, settings: of the model; files that hold it accept no other.
+        name, settings: of the model; files that hold it accept no other, packed ones
+            ``data_format``.
 
     Raises:
         ValueError: there is no such model, or it is damaged.
     """
     if path.endswith((".safetensors", ".onnx")):
-        if name is not None:
-            raise ValueError("--model: %s says itself which model it is" % path)
+        packed = path.endswith(".safetensors")
+        if name is not None or set(settings) - ({"data_format"} if packed else set()):
+            raise ValueError("%s says itself which model it is; drop the options" % path)
         if path.endswith(".onnx"):
             return of_onnx(path)
         return of_packed(container.read(path), **settings)

@@ -34,3 +34,15 @@ def noise(model, count=2):
     shape = [count] + spec.shape.as_list()[1:]
     values = np.random.RandomState(3).randint(0, 256, shape)
     return values.astype(spec.dtype.as_numpy_dtype)
+
+
+def every_kind_of_shift(sess, fractions=True):
+    """Sets all shifts to whole and broken pixels, within one, beyond one and beyond the image."""
+    kinds = [0, 1, -1, 2, -3, 31, -40, 1e9, -1e9]
+    if fractions:
+        kinds += [0.25, -0.6, 1.5, -2.75, 30.5]
+    shifts = [v for v in tf.global_variables() if v.op.name.endswith("SP/SP")]
+    for k, variable in enumerate(shifts):
+        channels = variable.shape.as_list()[1]
+        along = [np.resize(np.roll(kinds, k + turn), channels) for turn in (0, 5)]
+        variable.load(np.array(along, np.float32), sess)
