@@ -26,7 +26,7 @@ class FlatPlan {
   FlatPlan(const Geometry& g, const ChannelTaps<T>& taps, bool backward)
       : forward_(g.channels), adjoint_(backward ? g.channels : 0) {
     const int64_t height = g.h.in, width = g.w.in;
-    shape_ = {height, width, (height * width + kFlatGroup - 1) / kFlatGroup, nullptr, nullptr};
+    shape_ = {height, width, (height * width + kFlatRun - 1) / kFlatRun, nullptr, nullptr};
     const uint32_t all = (1u << width) - 1;
     rows_ =
         Masks(height, [&](int64_t i, int64_t d) { return i + d >= 0 && i + d < height ? all : 0; });
@@ -35,10 +35,14 @@ class FlatPlan {
     });
     shape_.rows = rows_.data();
     shape_.columns = columns_.data();
+    const int64_t words = 4 * shape_.runs * (kFlatRun / kFlatGroup);  // of a tap
+    inside_.resize((backward ? 2 : 1) * g.channels * words);
+    uint16_t* inside = inside_.data();
     for (int64_t c = 0; c < g.channels; ++c) {
       const bool lost = taps.IsLost(c);
       const Tap<T>&y = taps.y[c], &x = taps.x[c];
-      forward_[c] = {Clamp(y.offset, height),
+      forward_[c] = {inside,
+                     Clamp(y.offset, height),
                      Clamp(x.offset, width),
                      y.integer,
                      x.integer,
@@ -46,11 +50,15 @@ class FlatPlan {
                      y.hi,
                      x.lo,
                      x.hi};
+      SetInside(forward_[c], inside);
+      inside += words;
       if (!backward) continue;
       // The same with shift and weights reversed.
       const FlatTap<T>& f = forward_[c];
-      adjoint_[c] = {-f.row - 1, -f.column - 1, f.integer_y, f.integer_x,
-                     f.hi_y,     f.lo_y,        f.hi_x,      f.lo_x};
+      adjoint_[c] = {inside, -f.row - 1, -f.column - 1, f.integer_y, f.integer_x,
+                     f.hi_y, f.lo_y,     f.hi_x,        f.lo_x};
+      SetInside(adjoint_[c], inside);
+      inside += words;
     }
   }
   FlatPlan(const FlatPlan&) = delete;  // the shape points into the plan
@@ -67,26 +75,36 @@ class FlatPlan {
 
   // A plane's bits for every distance d of `lines` and kFlatReach: `row(i, d)` are those of row i.
   template <typename Row>
-  std::vector<uint16_t> Masks(int64_t lines, const Row& row) const {
-    std::vector<uint16_t> words;
-    words.reserve(2 * (lines + kFlatReach) * shape_.groups);
-    for (int64_t d = -lines - kFlatReach; d < lines + kFlatReach; ++d) {
-      uint32_t bits = 0;
-      int64_t count = 0;
+  std::vector<uint64_t> Masks(int64_t lines, const Row& row) const {
+    std::vector<uint64_t> words(2 * (lines + kFlatReach) * shape_.runs);
+    uint64_t* word = words.data();
+    for (int64_t d = -lines - kFlatReach; d < lines + kFlatReach; ++d, word += shape_.runs) {
       for (int64_t i = 0; i < shape_.height; ++i) {
-        bits |= row(i, d) << count;
-        count += shape_.width;
-        if (count < kFlatGroup) continue;
-        words.push_back(static_cast<uint16_t>(bits));
-        bits >>= kFlatGroup;
-        count -= kFlatGroup;
+        const int64_t place = i * shape_.width, at = place / kFlatRun, shift = place % kFlatRun;
+        const uint64_t bits = row(i, d);
+        word[at] |= bits << shift;
+        if (shift + shape_.width > kFlatRun) word[at + 1] |= bits >> (kFlatRun - shift);
       }
-      if (count > 0) words.push_back(static_cast<uint16_t>(bits));
     }
     return words;
   }
 
-  std::vector<uint16_t> rows_, columns_;
+  void SetInside(const FlatTap<T>& t, uint16_t* inside) const {
+    const uint64_t* row = shape_.rows + (t.row + shape_.height + kFlatReach) * shape_.runs;
+    const uint64_t* column = shape_.columns + (t.column + shape_.width + kFlatReach) * shape_.runs;
+    for (int64_t run = 0; run < shape_.runs; ++run, ++row, ++column) {
+      for (int which = 0; which < 4; ++which) {
+        const uint64_t bits = row[which / 2 * shape_.runs] & column[which % 2 * shape_.runs];
+        for (int k = 0; k < kFlatRun; k += kFlatGroup) {
+          inside[k / kFlatGroup * 4 + which] = static_cast<uint16_t>(bits >> k);
+        }
+      }
+      inside += 4 * (kFlatRun / kFlatGroup);
+    }
+  }
+
+  std::vector<uint64_t> rows_, columns_;
+  std::vector<uint16_t> inside_;
   std::vector<FlatTap<T>> forward_, adjoint_;
   FlatShape shape_;
 };

@@ -65,39 +65,63 @@ void ReferenceInputGradient(const Geometry& g, const ChannelTaps<T>& taps, const
   });
 }
 
+// The sum of kFlatGroup sums, in the order that halves of a vector are added up.
+inline double FoldSums(double* sums) {
+  for (int half = kFlatGroup / 2; half > 0; half /= 2) {
+    for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
+  }
+  return sums[0];
+}
+
 // Adds the sums over output rows [begin, end): column by column for NCHW, all rows by place within
-// a group for small planes of it, pixel by pixel for NHWC.
+// a group for small planes of it, pixel by pixel for NHWC. Short runs are added up first, as T.
 template <typename T>
 void ReferenceShiftGradient(const Geometry& g, const ChannelTaps<T>& taps, const T* x, const T* gy,
                             int64_t n, int64_t c, int64_t begin, int64_t end, double* sum_x,
                             double* sum_y) {
   const ChannelView<const T> from(x, g, g.h.in, g.w.in, n, c);
   const ChannelView<const T> gradient(gy, g, g.h.out, g.w.out, n, c);
-  auto add = [&](int64_t i, int64_t j, double* to_x, double* to_y) {
-    const auto d = DerivativeElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
-    *to_x += static_cast<double>(gradient(i, j) * d.x);
-    *to_y += static_cast<double>(gradient(i, j) * d.y);
+  // Terms k, k + step, ... before `end`, as T; pixels are counted in the order of memory.
+  auto add_run = [&](int64_t k, int64_t end, int64_t step, double* to_x, double* to_y) {
+    T run_x = 0, run_y = 0;
+    for (; k < end; k += step) {
+      const int64_t i = k / g.w.out, j = k % g.w.out;
+      const auto d = DerivativeElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
+      run_x += gradient(i, j) * d.x;
+      run_y += gradient(i, j) * d.y;
+    }
+    *to_x += static_cast<double>(run_x);
+    *to_y += static_cast<double>(run_y);
   };
   if (taps.IsLost(c)) return;
+  const int64_t width = g.w.out;
   if (!g.nchw) {
     for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < g.w.out; ++j) add(i, j, sum_x, sum_y);
+      for (int64_t j = 0; j < width; j += kSumRun) {
+        add_run(i * width + j, i * width + std::min(width, j + kSumRun), 1, sum_x, sum_y);
+      }
     }
     return;
   }
   if (IsFlat(g)) {
     double places_x[kFlatGroup] = {}, places_y[kFlatGroup] = {};
-    for (int64_t k = 0; k < g.h.out * g.w.out; ++k) {
-      add(k / g.w.out, k % g.w.out, &places_x[k % kFlatGroup], &places_y[k % kFlatGroup]);
+    for (int64_t k = 0; k < g.h.out * width; k += kFlatRun) {
+      const int64_t stop = std::min(k + kFlatRun, g.h.out * width);
+      for (int64_t place = 0; place < kFlatGroup; ++place) {
+        add_run(k + place, stop, kFlatGroup, &places_x[place], &places_y[place]);
+      }
     }
     *sum_x += FoldSums(places_x);
     *sum_y += FoldSums(places_y);
     return;
   }
   double total_x = 0, total_y = 0;
-  for (int64_t j = 0; j < g.w.out; ++j) {
+  for (int64_t j = 0; j < width; ++j) {
     double column_x = 0, column_y = 0;
-    for (int64_t i = begin; i < end; ++i) add(i, j, &column_x, &column_y);
+    for (int64_t i = begin; i < end; i += kSumRun) {
+      const int64_t stop = std::min(end, i + kSumRun);
+      add_run(i * width + j, stop * width, width, &column_x, &column_y);
+    }
     total_x += column_x;
     total_y += column_y;
   }

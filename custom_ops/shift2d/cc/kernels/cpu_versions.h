@@ -11,6 +11,14 @@
 
 namespace sspq {
 
+// ---- sums
+
+// Converting to float64 takes as long as all else, so kSumRun float32 terms at a time are added as
+// such: with a rounding each, as the terms themselves have several. All beyond is float64.
+constexpr int kSumRun = 8;
+// Small planes have sums of their own for the places within a group of pixels.
+constexpr int kFlatGroup = 16;
+
 // ---- NCHW
 
 // One axis of a map from planes to planes. Sampling: out[k] = lo * in[start + k * stride] +
@@ -52,20 +60,23 @@ static inline int64_t ColumnSums(int64_t out_width) { return 2 * (out_width + 16
 
 // ---- NCHW, small planes at stride 1
 
-// A plane's pixels in the order of memory, kFlatGroup at a time. `rows` has a bit for every pixel
-// (i, j), kFlatGroup to a word: whether row i + r is inside, for r from -height - kFlatReach to
-// height + kFlatReach - 1; `columns` likewise for column j + q. Bits beyond the plane are 0.
-constexpr int kMostFlat = 16, kFlatGroup = 16, kFlatReach = 3;
+// A plane's pixels in the order of memory. `rows` has a bit for every pixel (i, j), kFlatRun to a
+// word: whether row i + r is inside, for r from -height - kFlatReach to height + kFlatReach - 1;
+// `columns` likewise for column j + q. Bits beyond the plane are 0.
+constexpr int kMostFlat = 16, kFlatRun = 64, kFlatReach = 3;
 
 struct FlatShape {
-  int64_t height, width, groups;
-  const uint16_t *rows, *columns;
+  int64_t height, width, runs;
+  const uint64_t *rows, *columns;
 };
 
 // What one channel reads: pixel (i, j) of the output is a blend of pixels (i + row, j + column) and
 // their neighbours to the right and below. Far shifts are clamped to what rows and columns hold.
+// `inside` has, for every kFlatGroup pixels, the bits of those whose four are inside: (0, 0), (0,
+// 1), (1, 0), (1, 1).
 template <typename T>
 struct FlatTap {
+  const uint16_t* inside;
   int32_t row, column;
   bool integer_y, integer_x;
   T lo_y, hi_y, lo_x, hi_x;
@@ -73,14 +84,6 @@ struct FlatTap {
 
 static inline int64_t FlatSlack(int64_t height, int64_t width) {
   return (height + kFlatReach + 2) * width + kFlatReach + 1 + kFlatGroup;
-}
-
-// The sum of a plane's kFlatGroup sums, in an order that suits vectors.
-static inline double FoldSums(const double* sums) {
-  double eight[8], four[4];
-  for (int k = 0; k < 8; ++k) eight[k] = sums[k] + sums[k + 8];
-  for (int k = 0; k < 4; ++k) four[k] = eight[k] + eight[k + 4];
-  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 // ---- NHWC

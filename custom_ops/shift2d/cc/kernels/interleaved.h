@@ -177,6 +177,7 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
   Sums<T, L> sum_x, sum_y;
   sum_x.Load(sums_x + channel);
   sum_y.Load(sums_y + channel);
+  V run_x = {}, run_y = {};
   const T* g;
   auto correlate = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
     inputs.Step();
@@ -184,8 +185,13 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
     V upper = Load<T, L>(last + 2 * j * L);
     if (kInteger) upper = Either<T, L>(integer_y, Load<T, L>(sample_before + j * L), upper);
     const V gradient = Load<T, L>(g);
-    sum_x.Add(gradient * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * slope));
-    sum_y.Add(gradient * (kInteger ? scale_y * (sample - upper) : sample - upper));
+    run_x += gradient * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * slope);
+    run_y += gradient * (kInteger ? scale_y * (sample - upper) : sample - upper);
+    if ((j + 1) % kSumRun == 0 || j + 1 == width) {
+      sum_x.Add(run_x);
+      sum_y.Add(run_y);
+      run_x = run_y = V{};
+    }
     push(j, sample, slope);
     g += channels;
   };

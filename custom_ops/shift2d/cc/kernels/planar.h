@@ -216,6 +216,7 @@ __attribute__((noinline)) void CorrelateStrip(const AxisMap<T>& v, const AxisMap
   }
   const int64_t ahead = PrefetchDistance(v.in * h.in * sizeof(T));
   const T* g_row = gy + strip;
+  V run_x = zero, run_y = zero;
   for (int64_t i = 0; i < v.out; ++i, g_row += h.out) {
     const int64_t r = v.start + i * v.stride;
     if (v.stride != 1) {
@@ -225,8 +226,13 @@ __attribute__((noinline)) void CorrelateStrip(const AxisMap<T>& v, const AxisMap
     read(r + 1, &h1, &d1);
     Prefetch(x + r * h.in + row.at, ahead);
     const V g = Load<T, L>(g_row);
-    sum_x.Add(g * (lo * d0 + hi * d1));
-    sum_y.Add(g * (back ? half_y * (h1 - h_before) : h1 - h0));
+    run_x += g * (lo * d0 + hi * d1);
+    run_y += g * (back ? half_y * (h1 - h_before) : h1 - h0);
+    if ((i + 1) % kSumRun == 0 || i + 1 == v.out) {
+      sum_x.Add(run_x);
+      sum_y.Add(run_y);
+      run_x = run_y = zero;
+    }
     h_before = h0;
     h0 = h1;
     d0 = d1;

@@ -10,123 +10,116 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// Reads one plane, L pixels at a time.
-template <typename T, int L>
-class FlatPlane {
- public:
-  typedef Vec<T, L> V;
+// The bits of pixels k, k + 1, ...: whether the one of their four that is blended is inside.
+template <typename T>
+SSPQ_INLINE uint32_t Inside(const FlatTap<T>& t, int64_t k, int which) {
+  return t.inside[k / kFlatGroup * 4 + which] >> k % kFlatGroup;
+}
 
-  SSPQ_INLINE FlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* plane)
-      : width_(s.width),
-        groups_(s.groups),
-        rows_(s.rows + (t.row + s.height + kFlatReach) * s.groups),
-        columns_(s.columns + (t.column + s.width + kFlatReach) * s.groups),
-        from_(plane + t.row * s.width + t.column) {}
-
-  // For output pixels k, k + 1, ...: the pixel that is u below and v to the right of the first one
-  // read. Zero if its column is outside; OnRow is there for the row.
-  SSPQ_INLINE V At(int64_t k, int u, int v) const {
-    return KeepBits<T, L>(Load<T, L>(from_ + k + u * width_ + v), Bits(columns_ + v * groups_, k));
-  }
-  SSPQ_INLINE V OnRow(int64_t k, int u, V value) const {
-    return KeepBits<T, L>(value, Bits(rows_ + u * groups_, k));
-  }
-
- private:
-  static SSPQ_INLINE uint32_t Bits(const uint16_t* words, int64_t k) {
-    return words[k / kFlatGroup] >> k % kFlatGroup;
-  }
-
-  const int64_t width_, groups_;
-  const uint16_t *const rows_, *const columns_;
-  const T* const from_;
-};
+// The same for neighbour (u, v), where the four are (0, 0) to (1, 1).
+template <typename T>
+SSPQ_INLINE uint32_t InsideAt(const FlatShape& s, const FlatTap<T>& t, int64_t k, int u, int v) {
+  const int64_t row = t.row + u + s.height + kFlatReach,
+                column = t.column + v + s.width + kFlatReach;
+  const int64_t run = k / kFlatRun;
+  return (s.rows[row * s.runs + run] & s.columns[column * s.runs + run]) >> k % kFlatRun;
+}
 
 template <typename T>
 void MapFlat(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count) {
   constexpr int L = MostLanes<T>();
   typedef Vec<T, L> V;
-  const int64_t size = s.height * s.width;
+  const int64_t size = s.height * s.width, width = s.width;
   for (int64_t p = 0; p < count; ++p, in += size, out += size) {
-    const FlatTap<T>& t = taps[p];
-    const FlatPlane<T, L> plane(s, t, in);
+    const FlatTap<T> t = taps[p];
     const V lo_y = Broadcast<T, L>(t.lo_y), hi_y = Broadcast<T, L>(t.hi_y);
     const V lo_x = Broadcast<T, L>(t.lo_x), hi_x = Broadcast<T, L>(t.hi_x);
-    auto sample = [&](int64_t k, int u) __attribute__((always_inline)) {
-      return plane.OnRow(k, u, lo_x * plane.At(k, u, 0) + hi_x * plane.At(k, u, 1));
+    const T* const from = in + t.row * width + t.column;
+    auto blend = [&](int64_t k) __attribute__((always_inline)) {
+      const T *const upper = from + k, *const lower = upper + width;
+      const V above = MultiplyBits<T, L>(lo_x, Load<T, L>(upper), Inside(t, k, 0)) +
+                      MultiplyBits<T, L>(hi_x, Load<T, L>(upper + 1), Inside(t, k, 1));
+      const V below = MultiplyBits<T, L>(lo_x, Load<T, L>(lower), Inside(t, k, 2)) +
+                      MultiplyBits<T, L>(hi_x, Load<T, L>(lower + 1), Inside(t, k, 3));
+      return lo_y * above + hi_y * below;
     };
     int64_t k = 0;
-    for (; k + L <= size; k += L) {
-      Prefetch(in + k, 4096);
-      Prefetch(out + k, 4096);
-      Store<T, L>(out + k, lo_y * sample(k, 0) + hi_y * sample(k, 1));
-    }
-    if (k < size) {
-      StoreFirst<T, L>(out + k, lo_y * sample(k, 0) + hi_y * sample(k, 1), size - k);
-    }
+#pragma GCC unroll 2
+    for (; k + L <= size; k += L) Store<T, L>(out + k, blend(k));
+    if (k < size) StoreFirst<T, L>(out + k, blend(k), size - k);
   }
 }
 
-// The sums of one plane, by place within a group, over all groups.
+// Adds the sums of one plane.
 template <typename T, bool kInteger>
-SSPQ_INLINE void CorrelateFlat(const FlatShape& s, const FlatTap<T>& t, const T* x, const T* gy,
-                               double* sums_x, double* sums_y) {
+SSPQ_INLINE void CorrelateFlat(const FlatShape& s, const FlatTap<T>& tap, const T* x, const T* gy,
+                               double* total_x, double* total_y) {
   constexpr int L = MostLanes<T>(), kParts = kFlatGroup / L;
   typedef Vec<T, L> V;
-  const FlatPlane<T, L> plane(s, t, x);
+  const FlatTap<T> t = tap;
+  const int64_t size = s.height * s.width, width = s.width;
   const V lo_y = Broadcast<T, L>(t.lo_y), hi_y = Broadcast<T, L>(t.hi_y);
   const V lo_x = Broadcast<T, L>(t.lo_x), hi_x = Broadcast<T, L>(t.hi_x);
   const V half = Broadcast<T, L>(T(0.5));
-  Sums<T, L> sum_x[kParts] = {}, sum_y[kParts] = {};
+  const T* const from = x + t.row * width + t.column;
+  V run_x[kParts], run_y[kParts];
   auto add = [&](int64_t k, V g, int part) __attribute__((always_inline)) {
     V sample[2], slope[2];
     for (int u = 0; u < 2; ++u) {
-      const V a = plane.At(k, u, 0), b = plane.At(k, u, 1);
-      sample[u] = plane.OnRow(k, u, lo_x * a + hi_x * b);
+      const T* const row = from + k + u * width;
+      const V a = Load<T, L>(row);
+      const V b = KeepBits<T, L>(Load<T, L>(row + 1), Inside(t, k, 2 * u + 1));
+      const uint32_t in_a = Inside(t, k, 2 * u);
+      sample[u] = MultiplyBits<T, L>(lo_x, a, in_a) + hi_x * b;
+      slope[u] = SubtractBits<T, L>(b, a, in_a);
       if (kInteger && t.integer_x) {
-        slope[u] = plane.OnRow(k, u, half * (b - plane.At(k, u, -1)));
-      } else {
-        slope[u] = plane.OnRow(k, u, b - a);
+        const V before = Load<T, L>(row - 1);
+        slope[u] = half * SubtractBits<T, L>(b, before, InsideAt(s, t, k, u, -1));
       }
     }
-    sum_x[part].Add(g * (lo_y * slope[0] + hi_y * slope[1]));
+    V slope_y = sample[1] - sample[0];
     if (kInteger && t.integer_y) {
-      const V above = lo_x * plane.At(k, -1, 0) + hi_x * plane.At(k, -1, 1);
-      sum_y[part].Add(g * (half * (sample[1] - plane.OnRow(k, -1, above))));
-    } else {
-      sum_y[part].Add(g * (sample[1] - sample[0]));
+      const T* const row = from + k - width;
+      const V before = MultiplyBits<T, L>(lo_x, Load<T, L>(row), InsideAt(s, t, k, -1, 0)) +
+                       MultiplyBits<T, L>(hi_x, Load<T, L>(row + 1), InsideAt(s, t, k, -1, 1));
+      slope_y = half * (sample[1] - before);
     }
+    run_x[part] += g * (lo_y * slope[0] + hi_y * slope[1]);
+    run_y[part] += g * slope_y;
   };
-  const int64_t size = s.height * s.width;
-  int64_t k = 0;
-  for (; k + kFlatGroup <= size; k += kFlatGroup) {
+  Sums<T, L> sum_x[kParts] = {}, sum_y[kParts] = {};
+  for (int64_t begin = 0; begin < size; begin += kFlatRun) {
+    for (int part = 0; part < kParts; ++part) run_x[part] = run_y[part] = V{};
+    const int64_t end = begin + kFlatRun < size ? begin + kFlatRun : size;
+    int64_t k = begin;
+    for (; k + kFlatGroup <= end; k += kFlatGroup) {
+      for (int part = 0; part < kParts; ++part) {
+        add(k + part * L, Load<T, L>(gy + k + part * L), part);
+      }
+    }
+    for (int part = 0; part < kParts && k < end; ++part, k += L) {
+      const V g = Load<T, L>(gy + k);
+      add(k, end - k < L ? KeepBits<T, L>(g, (1u << (end - k)) - 1) : g, part);
+    }
     for (int part = 0; part < kParts; ++part) {
-      add(k + part * L, Load<T, L>(gy + k + part * L), part);
+      sum_x[part].Add(run_x[part]);
+      sum_y[part].Add(run_y[part]);
     }
   }
-  for (int part = 0; part < kParts && k < size; ++part, k += L) {
-    const uint32_t inside = size - k >= L ? (1u << L) - 1 : (1u << (size - k)) - 1;
-    add(k, KeepBits<T, L>(Load<T, L>(gy + k), inside), part);
-  }
-  for (int part = 0; part < kParts; ++part) {
-    sum_x[part].Store(sums_x + part * L);
-    sum_y[part].Store(sums_y + part * L);
-  }
+  *total_x += Fold(sum_x);
+  *total_y += Fold(sum_y);
 }
 
 template <typename T>
 void ShiftGradientFlat(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                        int64_t count, double* sum_x, double* sum_y) {
   const int64_t size = s.height * s.width;
-  double sums_x[kFlatGroup], sums_y[kFlatGroup];
   for (int64_t p = 0; p < count; ++p, x += size, gy += size) {
     if (taps[p].integer_x || taps[p].integer_y) {
-      CorrelateFlat<T, true>(s, taps[p], x, gy, sums_x, sums_y);
+      CorrelateFlat<T, true>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
     } else {
-      CorrelateFlat<T, false>(s, taps[p], x, gy, sums_x, sums_y);
+      CorrelateFlat<T, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
     }
-    sum_x[p] += FoldSums(sums_x);
-    sum_y[p] += FoldSums(sums_y);
   }
 }
 

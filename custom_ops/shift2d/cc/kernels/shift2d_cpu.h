@@ -146,25 +146,21 @@ class Shift2DCpu {
   }
 
   // Adds the partial sums up, in order, into `gshift` [2, channels].
-  void Finish(const double* partial, bool normalize, T* gshift) const {
-    for (int64_t c = 0; c < g_.channels; ++c) {
-      double sum_x = 0, sum_y = 0;
-      for (int64_t s = 0; s < sets(); ++s) {
-        sum_x += partial[2 * s * g_.channels + c];
-        sum_y += partial[(2 * s + 1) * g_.channels + c];
-      }
-      if (normalize) {
-        const double norm = std::hypot(sum_x, sum_y);
-        if (norm > 0) {
-          sum_x /= norm;
-          sum_y /= norm;
-        }
-      }
-      gshift[c] = static_cast<T>(sum_x);
-      gshift[g_.channels + c] = static_cast<T>(sum_y);
+  void Finish(double* partial, bool normalize, T* gshift) const {
+    const int64_t channels = g_.channels;
+    // Set by set, in the order of memory; into the first set.
+    for (int64_t s = 1; s < sets(); ++s) {
+      const double* const set = partial + 2 * s * channels;
+      for (int64_t k = 0; k < 2 * channels; ++k) partial[k] += set[k];
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      double *const x = &partial[c], *const y = &partial[channels + c];
+      if (normalize) NormalizeGradient(x, y);
+      gshift[c] = static_cast<T>(*x);
+      gshift[channels + c] = static_cast<T>(*y);
     }
     for (int64_t c : taps_.lost) {
-      gshift[c] = gshift[g_.channels + c] = std::numeric_limits<T>::quiet_NaN();
+      gshift[c] = gshift[channels + c] = std::numeric_limits<T>::quiet_NaN();
     }
   }
 

@@ -163,6 +163,40 @@ SSPQ_INLINE Vec<T, L> KeepBits(Vec<T, L> v, uint32_t bits) {
   return Keep<T, L>(v, (own & static_cast<I>(bits)) != 0);
 }
 
+// a * b in the lanes whose bit is set, zero elsewhere.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> MultiplyBits(Vec<T, L> a, Vec<T, L> b, uint32_t bits) {
+#if defined(__AVX512F__)
+  typedef Vec<T, L> V;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return Resize<V>(
+        _mm512_maskz_mul_ps(static_cast<__mmask16>(bits), Resize<__m512>(a), Resize<__m512>(b)));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return Resize<V>(
+        _mm512_maskz_mul_pd(static_cast<__mmask8>(bits), Resize<__m512d>(a), Resize<__m512d>(b)));
+  }
+#endif
+  return KeepBits<T, L>(a * b, bits);
+}
+
+// a - b in the lanes whose bit is set, a elsewhere.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> SubtractBits(Vec<T, L> a, Vec<T, L> b, uint32_t bits) {
+#if defined(__AVX512F__)
+  typedef Vec<T, L> V;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return Resize<V>(_mm512_mask_sub_ps(Resize<__m512>(a), static_cast<__mmask16>(bits),
+                                        Resize<__m512>(a), Resize<__m512>(b)));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return Resize<V>(_mm512_mask_sub_pd(Resize<__m512d>(a), static_cast<__mmask8>(bits),
+                                        Resize<__m512d>(a), Resize<__m512d>(b)));
+  }
+#endif
+  return a - KeepBits<T, L>(b, bits);
+}
+
 // The first `count` lanes, fewer than all.
 template <typename T, int L>
 SSPQ_INLINE void StoreFirst(T* p, Vec<T, L> v, int count) {
@@ -286,6 +320,29 @@ struct Sums {
     part[k] += Resize<Part>(v);
   }
 };
+
+// The sum of all lanes: its upper half is added to its lower half until one is left.
+template <int L>
+SSPQ_INLINE double Fold(Vec<double, L> v) {
+  const Vec<double, L> upper = Shuffle<double, L>(v, v, Count<double, L>() + L / 2);
+  return Fold<L / 2>(Resize<Vec<double, L / 2>>(v + upper));
+}
+template <>
+SSPQ_INLINE double Fold<1>(Vec<double, 1> v) {
+  return v[0];
+}
+
+// The same for the lanes of N sums in a row.
+template <typename T, int L, int N>
+SSPQ_INLINE double Fold(const Sums<T, L> (&sums)[N]) {
+  constexpr int kLanes = Sums<T, L>::kLanes, kEach = Sums<T, L>::kParts;
+  Vec<double, kLanes> part[N * kEach];
+  for (int k = 0; k < N * kEach; ++k) part[k] = sums[k / kEach].part[k % kEach];
+  for (int half = N * kEach / 2; half > 0; half /= 2) {
+    for (int k = 0; k < half; ++k) part[k] += part[k + half];
+  }
+  return Fold<kLanes>(part[0]);
+}
 
 }  // namespace SSPQ_CPU_VERSION
 }  // namespace sspq
