@@ -2,12 +2,11 @@
 // TensorFlow's own thread pool.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "custom_ops/batch_norm/cc/kernels/loops.h"
-#include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_choice.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
 
@@ -37,15 +36,13 @@ constexpr int64_t kBlockValues = 1 << 15;
 // Rough cycles per value, for TensorFlow's decision whether to use threads.
 constexpr int64_t kCost = 4;
 
-// The loops of the version that shift2d's kernels use too; `reference` has none of its own.
-const BatchNormLoops* FindLoops(const char* name) {
-  const CpuVersion* version = FindCpuVersion(name);
-  if (version == nullptr) return nullptr;
+// The loops for what shift2d's kernels of that version use; `reference` has none of its own.
+const BatchNormLoops& LoopsOf(const CpuVersion& version) {
 #if defined(__x86_64__)
-  if (std::strcmp(version->name, "avx512") == 0) return &avx512::kBatchNormLoops;
-  if (std::strcmp(version->name, "avx2") == 0) return &avx2::kBatchNormLoops;
+  if (std::strcmp(version.name, "avx512") == 0) return avx512::kBatchNormLoops;
+  if (std::strcmp(version.name, "avx2") == 0) return avx2::kBatchNormLoops;
 #endif
-  return &baseline::kBatchNormLoops;
+  return baseline::kBatchNormLoops;
 }
 
 struct Rows {
@@ -105,12 +102,9 @@ class BatchNormKernel : public ::tensorflow::OpKernel {
     activation_.clip = bits > 0;
     activation_.levels = bits > 0 && bits < 32 ? static_cast<float>((int64_t{1} << bits) - 1) : 0.f;
     activation_.step = activation_.levels > 0 ? 1.f / activation_.levels : 0.f;
-    const char* name = std::getenv("SSPQ_CPU");
-    loops_ = FindLoops(name);
-    OP_REQUIRES(ctx, loops_ != nullptr,
-                ::tensorflow::errors::InvalidArgument(
-                    "batch_norm: SSPQ_CPU=", name, ", expected one of ", sspq_cpu_versions(),
-                    ", which this machine runs, or nothing for the first of them"));
+    const CpuVersion* version = nullptr;
+    OP_REQUIRES_OK(ctx, ChooseCpuVersion("batch_norm", &version));
+    loops_ = &LoopsOf(*version);
   }
 
  protected:

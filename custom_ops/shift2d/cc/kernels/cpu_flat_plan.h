@@ -77,6 +77,7 @@ class FlatPlan {
   template <typename Row>
   std::vector<uint64_t> Masks(int64_t lines, const Row& row) const {
     std::vector<uint64_t> words(2 * (lines + kFlatReach) * shape_.runs);
+    if (words.empty()) return words;  // no pixels
     uint64_t* word = words.data();
     for (int64_t d = -lines - kFlatReach; d < lines + kFlatReach; ++d, word += shape_.runs) {
       for (int64_t i = 0; i < shape_.height; ++i) {

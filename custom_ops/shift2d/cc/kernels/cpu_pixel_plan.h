@@ -22,10 +22,11 @@ class ReadPlan {
  public:
   ReadPlan(int64_t channels, int64_t distances)
       : channels_(channels),
-        masks_((1 + 4 * distances) * channels, 0),
+        masks_(2 * distances * channels, 0),
         rows_(distances * channels),
         columns_(distances * channels),
-        used_(distances * channels) {
+        used_(distances * channels),
+        zeros_(channels) {
     distances_.reserve(distances);
   }
 
@@ -51,7 +52,7 @@ class ReadPlan {
     if (top == none) top = left = bottom = right = 0;
     const bool window = bottom - top <= 1 && right - left <= 1;
     windows_ = windows_ && window;
-    distances_.push_back({top, left, bottom, right, window ? channels_ + 4 * at : -1});
+    distances_.push_back({top, left, bottom, right, window ? 2 * at : -1});
     if (window) SetMasks(distances_.back(), at);
   }
 
@@ -63,6 +64,7 @@ class ReadPlan {
     m->rows = rows_.data();
     m->columns = columns_.data();
     m->used = used_.data();
+    m->zeros = zeros_.data();
   }
 
   // Of the first distance.
@@ -91,8 +93,9 @@ class ReadPlan {
 
   void SetMasks(const PixelDistances& d, int64_t at) {
     for (int64_t c = 0; c < channels_; ++c) {
-      const int64_t which = 2 * (rows_[at + c] - d.row) + (columns_[at + c] - d.column);
-      if (used_[at + c]) masks_[d.mask + which * channels_ + c] = -1;
+      if (!used_[at + c]) continue;
+      masks_[d.mask + c] = rows_[at + c] != d.row ? -1 : 0;
+      masks_[d.mask + channels_ + c] = columns_[at + c] != d.column ? -1 : 0;
     }
   }
 
@@ -100,6 +103,7 @@ class ReadPlan {
   bool windows_ = true;
   std::vector<PixelDistances> distances_;
   AlignedVector<Lane> masks_, rows_, columns_, used_;
+  const AlignedVector<T> zeros_;
 };
 
 // A sampling of NHWC images: the forward map, or its adjoint at stride 1.

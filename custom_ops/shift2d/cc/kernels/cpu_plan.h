@@ -76,22 +76,34 @@ struct PlanePlan {
       t.lo = std::numeric_limits<T>::quiet_NaN();
       return t;
     }
-    const int64_t steps = a.expand ? a.in : a.out, limit = a.expand ? a.out : a.in;
-    auto first_at = [&](int64_t pixel) {  // the first step that lands there or beyond
-      return std::max<int64_t>(0,
-                               std::min(steps, FloorDiv(pixel - t.start + a.stride - 1, a.stride)));
-    };
+    SetBounds(a, &t);
+    return t;
+  }
+
+  // begin, end, first and phase for a finite `start`, by divisions of 32 bits: those of 64 bits
+  // take three times as long. Sizes are at most 2^28 (SizeLimit); a stride or start beyond kFar
+  // leads to the same as kFar does.
+  static void SetBounds(const AxisShape& a, AxisTap<T>* t) {
+    constexpr int64_t kFar = int64_t{1} << 29;
+    const int32_t steps = static_cast<int32_t>(a.expand ? a.in : a.out);
+    const int32_t limit = static_cast<int32_t>(a.expand ? a.out : a.in);
+    const int32_t stride = static_cast<int32_t>(std::min(a.stride, kFar));
+    const int32_t start = static_cast<int32_t>(std::max(-kFar, std::min(kFar, t->start)));
     bool reached = false;
     for (int tap_at = -1; tap_at <= 1; ++tap_at) {
-      t.begin[tap_at + 1] = first_at(-tap_at);
-      t.end[tap_at + 1] = first_at(limit - tap_at);
-      reached = reached || t.begin[tap_at + 1] < t.end[tap_at + 1];
+      // The first step that lands on the pixel or beyond.
+      auto first_at = [&](int32_t pixel) {
+        const int32_t step = FloorDiv(pixel - tap_at - start + stride - 1, stride);
+        return std::max(0, std::min(steps, step));
+      };
+      t->begin[tap_at + 1] = first_at(0);
+      t->end[tap_at + 1] = first_at(limit);
+      reached = reached || t->begin[tap_at + 1] < t->end[tap_at + 1];
     }
     if (reached && a.expand) {
-      t.first = FloorDiv(-t.start, a.stride);
-      t.phase = -t.start - t.first * a.stride;
+      t->first = FloorDiv(-start, stride);
+      t->phase = static_cast<int32_t>(-t->start - t->first * a.stride);
     }
-    return t;
   }
 };
 

@@ -52,7 +52,7 @@ struct PlaneShape {
 static inline int64_t PlaneSlack(const AxisShape& h) {
   const int64_t lanes = 16, width = h.out > lanes ? h.out : lanes;
   if (h.expand) return h.out / h.stride + lanes + 2;
-  return h.stride <= 2 ? h.stride * (width - 1) + 4 : lanes;  // larger strides gather
+  return h.stride <= 3 ? h.stride * width + 4 : lanes;  // larger strides gather
 }
 
 // The float64 that shift_gradient_planes needs to work in.
@@ -89,12 +89,13 @@ static inline int64_t FlatSlack(int64_t height, int64_t width) {
 // ---- NHWC
 
 // What channels read for one pixel: the one at a distance of their own. Where no two channels read
-// further apart than to the next pixel, as is so when no shift is larger than one, four masks tell
-// which channels read which pixel of a window of two by two; else every channel reads for itself.
+// further apart than to the next pixel, as is so when no shift is larger than one, two masks tell
+// which channels read the lower row and the right column of a window of two by two; else every
+// channel reads for itself.
 struct PixelDistances {
   int64_t row, column;            // the least of all channels: the first pixel of the window
   int64_t last_row, last_column;  // the greatest
-  int64_t mask;                   // where [4, channels] masks begin, or -1
+  int64_t mask;                   // where [2, channels] masks begin, or -1
 };
 
 // All distances of one map. Masks and distances are int32 for float, int64 for double.
@@ -103,9 +104,10 @@ struct PixelReads {
   int64_t in_h, in_w, channels;
   bool windows;  // all have masks
   const PixelDistances* distances;
-  const void* masks;           // begin with `channels` empty ones
+  const void* masks;
   const void *rows, *columns;  // [distances, channels]
   const void* used;            // a mask each: not all channels read everywhere
+  const T* zeros;              // [channels]: a pixel outside
 };
 
 // The different distances along H and along W within a group of channels, so that a block picks its

@@ -9,6 +9,7 @@
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_rows.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_window.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
 
 namespace sspq {
@@ -140,6 +141,7 @@ struct SampleBand {
 template <typename T>
 void SampleRows(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end, T* above,
                 T* out) {
+  if (m.windows && m.stride_h == 1 && m.stride_w == 1) return SampleWindows(m, in, begin, end, out);
   ForEachBlock<T>(m.channels, SampleBand<T>{m, in, start, begin, end, above, out});
 }
 

@@ -10,8 +10,7 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// From windows of two by two pixels. Masks stand for rows outside the image; columns outside go
-// through Anywhere.
+// From windows of two by two pixels: a channel takes one of two rows, then one of two columns.
 template <typename T, int L>
 class WindowRow {
  public:
@@ -22,67 +21,54 @@ class WindowRow {
                         int64_t row, T* = nullptr)
       : width_(m.in_w), channels_(m.channels), column_(m.distances[index].column) {
     const int64_t r = row + m.distances[index].row;
-    const bool has_upper = r >= 0 && r < m.in_h, has_lower = r + 1 >= 0 && r + 1 < m.in_h;
-    // Another row stands in for one outside.
-    const int64_t upper = has_upper ? r : has_lower ? r + 1 : 0, lower = has_lower ? r + 1 : upper;
     const T* const at = in + column_ * channels_ + channel;
-    upper_ = at + upper * width_ * channels_;
-    lower_ = at + lower * width_ * channels_;
-    const T* const masks = static_cast<const T*>(m.masks);
-    const T* const used = masks + m.distances[index].mask + channel;
-    const T* const of_upper = has_upper ? used : masks;
-    const T* const of_lower = has_lower ? used + 2 * channels_ : masks;
-    const int64_t right = channels_;
-    upper_left_ = LoadMask<T, L>(of_upper);
-    upper_right_ = LoadMask<T, L>(has_upper ? of_upper + right : masks);
-    lower_left_ = LoadMask<T, L>(of_lower);
-    lower_right_ = LoadMask<T, L>(has_lower ? of_lower + right : masks);
+    const bool has_upper = r >= 0 && r < m.in_h, has_lower = r + 1 >= 0 && r + 1 < m.in_h;
+    upper_ = has_upper ? at + r * width_ * channels_ : m.zeros;
+    lower_ = has_lower ? at + (r + 1) * width_ * channels_ : m.zeros;
+    upper_step_ = has_upper ? channels_ : 0;
+    lower_step_ = has_lower ? channels_ : 0;
+    const T* const masks = static_cast<const T*>(m.masks) + m.distances[index].mask + channel;
+    below_ = LoadMask<T, L>(masks);
+    right_ = LoadMask<T, L>(masks + channels_);
+    used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + index * channels_ + channel);
   }
 
   // Columns whose whole window lies inside.
   SSPQ_INLINE int64_t begin() const { return -column_; }
   SSPQ_INLINE int64_t end() const { return width_ - 1 - column_; }
 
-  SSPQ_INLINE V Inside(int64_t k) const {
-    const int64_t left = k * channels_, right = left + channels_;
-    return (V)(Bits(upper_ + left, upper_left_) | Bits(upper_ + right, upper_right_) |
-               Bits(lower_ + left, lower_left_) | Bits(lower_ + right, lower_right_));
-  }
+  SSPQ_INLINE V Inside(int64_t k) const { return Pick(Column(k), Column(k + 1)); }
 
   // Inside(k), Inside(k + 1) and so on, one after the other, after Start(k): what was on the right
   // is not loaded again when it is on the left.
-  SSPQ_INLINE void Start(int64_t k) {
-    upper_at_ = Load<T, L>(upper_ + k * channels_);
-    lower_at_ = Load<T, L>(lower_ + k * channels_);
-  }
+  SSPQ_INLINE void Start(int64_t k) { left_ = Column(k); }
   SSPQ_INLINE V Following(int64_t k) {
-    const M left = ((M)upper_at_ & upper_left_) | ((M)lower_at_ & lower_left_);
-    Start(k + 1);
-    return (V)(left | ((M)upper_at_ & upper_right_) | ((M)lower_at_ & lower_right_));
+    const V left = left_;
+    left_ = Column(k + 1);
+    return Pick(left, left_);
   }
 
   SSPQ_INLINE V Anywhere(int64_t k) const {
     const int64_t q = k + column_;
-    if (q >= 0 && q + 1 < width_) return Inside(k);
-    const int64_t left = k * channels_, right = left + channels_;
-    if (q >= 0 && q < width_) {
-      return (V)(Bits(upper_ + left, upper_left_) | Bits(lower_ + left, lower_left_));
-    }
-    if (q + 1 >= 0 && q + 1 < width_) {
-      return (V)(Bits(upper_ + right, upper_right_) | Bits(lower_ + right, lower_right_));
-    }
-    return V{};
+    const V left = q >= 0 && q < width_ ? Column(k) : V{};
+    return Pick(left, q + 1 >= 0 && q + 1 < width_ ? Column(k + 1) : V{});
   }
 
  private:
-  static SSPQ_INLINE M Bits(const T* p, M mask) { return (M)Load<T, L>(p) & mask; }
+  SSPQ_INLINE V Column(int64_t k) const {
+    return Replace<T, L>(Load<T, L>(upper_ + k * upper_step_), below_,
+                         Load<T, L>(lower_ + k * lower_step_));
+  }
+  SSPQ_INLINE V Pick(V left, V right) const {
+    return Keep<T, L>(Replace<T, L>(left, right_, right), used_);
+  }
 
   const int64_t width_, channels_, column_;
   const T *upper_, *lower_;
-  M upper_left_, upper_right_, lower_left_, lower_right_;
-  V upper_at_, lower_at_;
+  int64_t upper_step_, lower_step_;
+  M below_, right_, used_;
+  V left_;
 };
-
 // From anywhere: every channel for itself.
 template <typename T, int L>
 class GatheredRow {

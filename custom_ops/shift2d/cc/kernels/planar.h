@@ -169,6 +169,7 @@ void MapWithLanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
   if (s.h.expand) return MapEach<T, L, ExpandedRow<T, L>>(s, v, h, in, out, count);
   if (s.h.stride == 1) return MapEach<T, L, SampledRow<1, T, L>>(s, v, h, in, out, count);
   if (s.h.stride == 2) return MapEach<T, L, SampledRow<2, T, L>>(s, v, h, in, out, count);
+  if (s.h.stride == 3) return MapEach<T, L, SampledRow<3, T, L>>(s, v, h, in, out, count);
   MapEach<T, L, SampledRow<0, T, L>>(s, v, h, in, out, count);
 }
 
@@ -279,6 +280,8 @@ void CorrelateWithLanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<
     CorrelateEach<1, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
   } else if (s.h.stride == 2) {
     CorrelateEach<2, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
+  } else if (s.h.stride == 3) {
+    CorrelateEach<3, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
   } else {
     CorrelateEach<0, T, L>(s, v, h, x, gy, count, columns, sum_x, sum_y);
   }

@@ -32,29 +32,46 @@ SSPQ_INLINE Mask<T, L> Columns(int64_t first, int64_t begin, int64_t end) {
   return (column >= static_cast<I>(begin)) & (column < static_cast<I>(end));
 }
 
+// Every S-th of the values from p on, beginning with the one at `at` < S, from S loads.
+template <int S, typename T, int L>
+SSPQ_INLINE Vec<T, L> EachOf(const Vec<T, L>* loads, int at) {
+  typedef Mask<T, L> M;
+  const M place = Count<T, L>() * S + at;
+  Vec<T, L> v = loads[0];
+  // Lanes up to n have what they want; the next load gives more.
+  for (int n = 1; n < S; ++n) {
+    const M own = n == 1 ? place : Count<T, L>();
+    v = Shuffle<T, L>(v, loads[n], place < n * L ? own : place - (n - 1) * L);
+  }
+  return v;
+}
+
 // The values of L columns, S apart (`stride` apart for S = 0), from p on; zero where `inside` is
 // not set.
 template <int S, typename T, int L>
 SSPQ_INLINE Vec<T, L> ReadSpaced(const T* p, int64_t stride, Mask<T, L> inside) {
   if (S == 1) return Keep<T, L>(Load<T, L>(p), inside);
-  if (S == 2) {
-    return Keep<T, L>(Shuffle<T, L>(Load<T, L>(p), Load<T, L>(p + L), Count<T, L>() * 2), inside);
+  if (S == 0) {
+    return Gather<T, L>(p, Count<T, L>() * static_cast<typename Lanes<T, L>::I>(stride), inside);
   }
-  return Gather<T, L>(p, Count<T, L>() * static_cast<typename Lanes<T, L>::I>(stride), inside);
+  Vec<T, L> loads[S + 1];
+  for (int n = 0; n < S; ++n) loads[n] = Load<T, L>(p + n * L);
+  return Keep<T, L>(EachOf<S, T, L>(loads, 0), inside);
 }
 
-// Those and their right neighbours. At S = 2 both come from the same two loads.
+// Those and their right neighbours. At S = 2 and 3 both come from the same loads.
 template <int S, typename T, int L>
 SSPQ_INLINE void ReadSpacedPair(const T* p, int64_t stride, Mask<T, L> in_a, Mask<T, L> in_b,
                                 Vec<T, L>* a, Vec<T, L>* b) {
-  if (S == 2) {
-    const Vec<T, L> low = Load<T, L>(p), high = Load<T, L>(p + L);
-    *a = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2), in_a);
-    *b = Keep<T, L>(Shuffle<T, L>(low, high, Count<T, L>() * 2 + 1), in_b);
-  } else {
+  if (S < 2) {
     *a = ReadSpaced<S, T, L>(p, stride, in_a);
     *b = ReadSpaced<S, T, L>(p + 1, stride, in_b);
+    return;
   }
+  Vec<T, L> loads[S + 1];
+  for (int n = 0; n < S; ++n) loads[n] = Load<T, L>(p + n * L);
+  *a = Keep<T, L>(EachOf<S, T, L>(loads, 0), in_a);
+  *b = Keep<T, L>(EachOf<S, T, L>(loads, 1), in_b);
 }
 
 // A row sampled along W.

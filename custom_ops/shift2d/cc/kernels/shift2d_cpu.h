@@ -6,7 +6,6 @@
 #define SSPQ_SHIFT2D_CPU_H_
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "custom_ops/shift2d/cc/kernels/cpu_pixel_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_reference.h"
+#include "custom_ops/shift2d/cc/kernels/element.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
 
 namespace sspq {
@@ -170,7 +170,8 @@ class Shift2DCpu {
   // What a thread works on at a time, so that both gradients find it in the cache.
   static int64_t BandBytes() { return 64 * 1024; }
 
-  int64_t sets() const { return g_.nchw ? groups_ : groups_ * slices_; }
+  // One at least, for Finish: no images give a gradient of zero.
+  int64_t sets() const { return std::max<int64_t>(1, g_.nchw ? groups_ : groups_ * slices_); }
 
   // Few images are cut into slices, many into groups; either depends on sizes alone, never on the
   // number of threads. A set of partial sums takes 16 bytes a channel: small tensors are cut less.

@@ -1,8 +1,8 @@
 // The TensorFlow side of the CPU kernels: checks run-time shapes, allocates, and runs the work
 // items on TensorFlow's own thread pool.
-#include <cstdlib>
+#include <algorithm>
 
-#include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_choice.h"
 #include "custom_ops/shift2d/cc/kernels/shift2d_cpu.h"
 #include "custom_ops/shift2d/cc/kernels/shift2d_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
@@ -30,12 +30,7 @@ void Run(OpKernelContext* ctx, int64_t items, int64_t elements, int64_t cost, co
 class Shift2DCpuKernel : public Shift2DKernel {
  public:
   explicit Shift2DCpuKernel(OpKernelConstruction* ctx) : Shift2DKernel(ctx) {
-    const char* name = std::getenv("SSPQ_CPU");
-    version_ = FindCpuVersion(name);
-    OP_REQUIRES(ctx, version_ != nullptr,
-                ::tensorflow::errors::InvalidArgument(
-                    "shift2d: SSPQ_CPU=", name, ", expected one of ", sspq_cpu_versions(),
-                    ", which this machine runs, or nothing for the first of them"));
+    OP_REQUIRES_OK(ctx, ChooseCpuVersion("shift2d", &version_));
   }
 
  protected:
