@@ -1,6 +1,6 @@
 """Times shift2d on the CPU beside what would do the same or a similar job.
 
-    python benchmarks/shift2d.py [--threads 2] [--rounds 15] [--json FILE]
+    python benchmarks/shift2d.py [--threads 2] [--rounds 15] [--only PART] [--json FILE]
 
 First inside TensorFlow. For every shape, layout and pass the candidates run in turn in one process,
 and each row gives the median over the rounds of `other / shift2d`: above 1 the op is faster.
@@ -193,6 +193,22 @@ def print_targets(targets):
         )
 
 
+def shown_tensorflow(threads, rounds):
+    """Measures all shapes in TensorFlow, prints the rows as they come and passes them on."""
+    header = "%-9s %5s %9s %6s %-6s %-16s %8s" % (
+        "network", "batch", "C x size", "stride", "layout", "pass", "ms"
+    )  # fmt: skip
+    print(header + "".join("%11s" % ("/ " + o) for o in OTHERS))
+    for shape in SHAPES:
+        for row in measure(shape, threads, rounds):
+            print(
+                "%(network)-9s %(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s "
+                "%(pass)-16s %(ms)8.2f" % row + "".join("%11.2f" % row[o] for o in OTHERS),
+                flush=True,
+            )
+            yield row
+
+
 def shown(rows):
     """Prints the rows as they come and passes them on."""
     print("\nkernels alone, shift2d / copy of as many bytes")
@@ -215,6 +231,7 @@ def main():
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", choices=("tensorflow", "alone"), help="one of the two parts")
     parser.add_argument("--json", help="also write all rows and targets to this file")
     args = parser.parse_args()
 
@@ -227,22 +244,16 @@ def main():
             os.environ.get("SSPQ_CPU") or oplib.cpu_versions()[0],
         )
     )
-    header = "%-9s %5s %9s %6s %-6s %-16s %8s" % (
-        "network", "batch", "C x size", "stride", "layout", "pass", "ms"
-    )  # fmt: skip
-    print(header + "".join("%11s" % ("/ " + o) for o in OTHERS))
-    rows = []
-    for shape in SHAPES:
-        for row in measure(shape, args.threads, args.rounds):
-            rows.append(row)
-            print(
-                "%(network)-9s %(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s "
-                "%(pass)-16s %(ms)8.2f" % row + "".join("%11.2f" % row[o] for o in OTHERS),
-                flush=True,
-            )
-    alone = kernels_alone.Alone(args.threads, args.rounds)
-    alone_rows = list(shown(kernels_alone.rows(alone, TARGET_SHAPES)))
-    targets = list(tensorflow_targets(rows)) + list(kernels_alone.targets(alone, alone_rows))
+    rows: List[dict] = []
+    alone_rows: List[dict] = []
+    targets: List[tuple] = []
+    if args.only != "alone":
+        rows = list(shown_tensorflow(args.threads, args.rounds))
+        targets += tensorflow_targets(rows)
+    if args.only != "tensorflow":
+        alone = kernels_alone.Alone(args.threads, args.rounds)
+        alone_rows = list(shown(kernels_alone.rows(alone, TARGET_SHAPES)))
+        targets += kernels_alone.targets(alone, alone_rows)
     print()
     print_targets(targets)
     if args.json:

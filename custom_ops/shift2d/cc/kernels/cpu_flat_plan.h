@@ -35,13 +35,14 @@ class FlatPlan {
     });
     shape_.rows = rows_.data();
     shape_.columns = columns_.data();
-    const int64_t words = 4 * shape_.runs * (kFlatRun / kFlatGroup);  // of a tap
-    inside_.resize((backward ? 2 : 1) * g.channels * words);
-    uint16_t* inside = inside_.data();
+    // Channels that read the same places share their bits.
+    const int64_t places = 4 * (height + kFlatReach) * (width + kFlatReach);
+    known_.resize(places, nullptr);
+    inside_.reserve(std::min((backward ? 2 : 1) * g.channels, places) * WordsInside());
     for (int64_t c = 0; c < g.channels; ++c) {
       const bool lost = taps.IsLost(c);
       const Tap<T>&y = taps.y[c], &x = taps.x[c];
-      forward_[c] = {inside,
+      forward_[c] = {nullptr,
                      Clamp(y.offset, height),
                      Clamp(x.offset, width),
                      y.integer,
@@ -50,15 +51,13 @@ class FlatPlan {
                      y.hi,
                      x.lo,
                      x.hi};
-      SetInside(forward_[c], inside);
-      inside += words;
+      SetInside(&forward_[c]);
       if (!backward) continue;
       // The same with shift and weights reversed.
       const FlatTap<T>& f = forward_[c];
-      adjoint_[c] = {inside, -f.row - 1, -f.column - 1, f.integer_y, f.integer_x,
-                     f.hi_y, f.lo_y,     f.hi_x,        f.lo_x};
-      SetInside(adjoint_[c], inside);
-      inside += words;
+      adjoint_[c] = {nullptr, -f.row - 1, -f.column - 1, f.integer_y, f.integer_x,
+                     f.hi_y,  f.lo_y,     f.hi_x,        f.lo_x};
+      SetInside(&adjoint_[c]);
     }
   }
   FlatPlan(const FlatPlan&) = delete;  // the shape points into the plan
@@ -90,22 +89,35 @@ class FlatPlan {
     return words;
   }
 
-  void SetInside(const FlatTap<T>& t, uint16_t* inside) const {
-    const uint64_t* row = shape_.rows + (t.row + shape_.height + kFlatReach) * shape_.runs;
-    const uint64_t* column = shape_.columns + (t.column + shape_.width + kFlatReach) * shape_.runs;
-    for (int64_t run = 0; run < shape_.runs; ++run, ++row, ++column) {
-      for (int which = 0; which < 4; ++which) {
-        const uint64_t bits = row[which / 2 * shape_.runs] & column[which % 2 * shape_.runs];
+  int64_t WordsInside() const { return 4 * shape_.runs * (kFlatRun / kFlatGroup); }
+
+  void SetInside(FlatTap<T>* t) {
+    const int64_t at_row = t->row + shape_.height + kFlatReach;
+    const int64_t at_column = t->column + shape_.width + kFlatReach;
+    const uint16_t*& known = known_[at_row * 2 * (shape_.width + kFlatReach) + at_column];
+    if (known == nullptr) {
+      const int64_t begin = inside_.size();
+      inside_.resize(begin + WordsInside());  // within what is reserved: nothing moves
+      known = inside_.data() + begin;
+      const uint64_t* const row = rows_.data() + at_row * shape_.runs;
+      const uint64_t* const column = columns_.data() + at_column * shape_.runs;
+      uint16_t* to = inside_.data() + begin;
+      for (int64_t run = 0; run < shape_.runs; ++run) {
         for (int k = 0; k < kFlatRun; k += kFlatGroup) {
-          inside[k / kFlatGroup * 4 + which] = static_cast<uint16_t>(bits >> k);
+          for (int which = 0; which < 4; ++which) {
+            const uint64_t in_row = row[which / 2 * shape_.runs + run];
+            const uint64_t in_column = column[which % 2 * shape_.runs + run];
+            *to++ = static_cast<uint16_t>((in_row & in_column) >> k);
+          }
         }
       }
-      inside += 4 * (kFlatRun / kFlatGroup);
     }
+    t->inside = known;
   }
 
   std::vector<uint64_t> rows_, columns_;
   std::vector<uint16_t> inside_;
+  std::vector<const uint16_t*> known_;  // by row and column
   std::vector<FlatTap<T>> forward_, adjoint_;
   FlatShape shape_;
 };
