@@ -79,7 +79,8 @@ def state(package, gpu_python):
 
 def test_cpu_and_gpu_kernels_are_registered_for_every_type(state):
     assert state["built_with_cuda"] and "library_error" not in state
-    assert state["kernels"] == {"SspqShift2D": KERNELS, "SspqShift2DGrad": KERNELS}
+    shifts = {n: kernels for n, kernels in state["kernels"].items() if "Shift2D" in n}
+    assert shifts == {"SspqShift2D": KERNELS, "SspqShift2DGrad": KERNELS}
 
 
 def test_the_record_tells_with_what_the_kernels_were_compiled(state, toolkit):
