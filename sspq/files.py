@@ -2,14 +2,14 @@
 
 import json
 import os
-from typing import Any
+from typing import Any, Union
 
 
-def write_atomically(path: str, text: str) -> None:
-    """Replaces ``path`` by a file with ``text``; a kill at any moment leaves the old or the new."""
+def write_atomically(path: str, content: Union[str, bytes]) -> None:
+    """Replaces ``path`` by a file of ``content``; a kill at any time leaves the old or the new."""
     temporary = "%s.tmp" % path
-    with open(temporary, "w") as f:
-        f.write(text)
+    with open(temporary, "w" if isinstance(content, str) else "wb") as f:
+        f.write(content)
         f.flush()
         os.fsync(f.fileno())
     os.replace(temporary, path)

@@ -25,6 +25,7 @@ import safetensors
 
 from sspq.export.encoding import Encoded, EncodingError
 from sspq.export.layout import ARRAYS, CODINGS, join, read_table, row_of, separate, write_table
+from sspq.files import write_atomically
 
 FORMAT = 2
 SUFFIX = ".sspq.safetensors"
@@ -95,12 +96,7 @@ def write(path: str, packed: Packed, coding: str = "plain") -> int:
         metadata={_KEY: text},
     )
     data = _with_checksum(bytes(data), _NO_CHECKSUM, hashlib.sha256(data).hexdigest())
-    temporary = path + ".tmp"
-    with open(temporary, "wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+    write_atomically(path, data)
     return len(data)
 
 

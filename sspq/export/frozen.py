@@ -8,7 +8,7 @@ from sspq.compat import tf
 from sspq.export.container import Packed
 from sspq.export.pack import unpack
 from sspq.export.shift_kernel import shift_kernel
-from sspq.files import write_json
+from sspq.files import write_atomically, write_json
 from sspq.report.layers import inference_graph
 
 INPUT, OUTPUTS = "input", ("logits", "probabilities")
@@ -62,9 +62,7 @@ def freeze(packed: Packed, keep_shift: bool = False) -> Any:
 def save_graph(path: str, packed: Packed, keep_shift: bool = False) -> int:
     """Writes :func:`freeze` to a file, whole or not at all; returns its size in bytes."""
     data = freeze(packed, keep_shift).SerializeToString()
-    with open(path + ".tmp", "wb") as f:
-        f.write(data)
-    os.replace(path + ".tmp", path)
+    write_atomically(path, data)
     return len(data)
 
 

@@ -1,10 +1,11 @@
 """Nodes and constants of an ONNX graph, and the model that they make."""
 
 import json
-import os
 from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
+
+from sspq.files import write_atomically
 
 try:
     import onnx
@@ -34,9 +35,7 @@ def write_model(path: str, model: Any) -> int:
     """Checks an ``onnx.ModelProto`` and writes it, whole or not at all; returns its bytes."""
     onnx.checker.check_model(model)
     data = model.SerializeToString()
-    with open(path + ".tmp", "wb") as f:
-        f.write(data)
-    os.replace(path + ".tmp", path)
+    write_atomically(path, data)
     return len(data)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sspq.compat import tf
-from sspq.training import checkpoint, cifar, cifar_input, fit, history
+from sspq.training import checkpoint, cifar, cifar_input, history
 from tests.tiny import tiny_digits
+from tests.training.killing import Killed, kill_when_saved
 
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
 OPTIONS = ["--data", "digits", "--batch", "32", "--wup_length", "0", "--step_size", "1"]
@@ -39,22 +40,6 @@ def values(folder):
 def read(path):
     with open(str(path)) as f:
         return json.load(f)
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing on the way catches it."""
-
-
-def killed_after(monkeypatch, epoch):
-    """Ends the process, as it were, right after the checkpoint of ``epoch``."""
-    trigger = fit.ModelSaver._trigger
-
-    def save_and_die(self):
-        trigger(self)
-        if self.epoch_num == epoch:
-            raise Killed()
-
-    monkeypatch.setattr(fit.ModelSaver, "_trigger", save_and_die)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +90,7 @@ def test_events_hold_histograms_of_quantized_weights_and_of_shifts(s1):
 def test_a_killed_run_goes_on_to_the_same_bits(s1, tmp_path, monkeypatch):
     options = ("--max_epoch", 3, "--log", tmp_path, "--resume")
     with pytest.MonkeyPatch.context() as patch:
-        killed_after(patch, 1)
+        kill_when_saved(patch, 1)
         with pytest.raises(Killed):
             script("s1", *options)
     assert len(history.read(str(tmp_path))) == 1 and not (tmp_path / "report.json").exists()

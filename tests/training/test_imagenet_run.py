@@ -11,10 +11,11 @@ import pytest
 
 from sspq.compat import tf
 from sspq.data import imagenet
-from sspq.training import checkpoint, fit, history, trainers
+from sspq.training import checkpoint, history, trainers
 from sspq.training.imagenet import main
 from sspq.training.imagenet_options import augmentation, parser, schedule
 from tests.data import ilsvrc
+from tests.training.killing import Killed, kill_when_saved
 
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
 # ResNet-18's depth, 12 training images of 3 classes, 3 steps an epoch.
@@ -141,22 +142,12 @@ def test_eval_does_not_write_over_a_run(s1, tree, capsys):
     assert report(s1) == before
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing on the way catches it."""
-
-
 @pytest.mark.parametrize("options", [(), ("--symbolic",)])
 def test_a_killed_run_goes_on_to_the_same_bits(tree, tmp_path, monkeypatch, options):
     options += ("--data", tree, "--epochs", 2, "--val-every", 2, "--resume")
     assert run("SSQ_S1", "--log", tmp_path / "whole", *options) == 0
     with monkeypatch.context() as patch:
-        trigger = fit.ModelSaver._trigger
-
-        def save_and_die(self):
-            trigger(self)
-            raise Killed()
-
-        patch.setattr(fit.ModelSaver, "_trigger", save_and_die)
+        kill_when_saved(patch, 1)
         with pytest.raises(Killed):
             run("SSQ_S1", "--log", tmp_path / "killed", *options)
     assert len(history.read(str(tmp_path / "killed"))) == 1

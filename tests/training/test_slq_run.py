@@ -13,12 +13,13 @@ from sspq.export.source import open_checkpoint
 from sspq.files import read_json
 from sspq.report.slq import StagesError, is_slq, report_slq
 from sspq.slq import SLQ
-from sspq.training import checkpoint, cifar_input, fit, history, slq_options, slq_run
+from sspq.training import checkpoint, cifar_input, history, slq_options, slq_run
 from sspq.training.command import variables_of
 from sspq.training.slq_networks import NETWORKS, model_of
 from sspq.training.slq_report import StageReports, read_stages
 from tests.data import ilsvrc
 from tests.tiny import tiny_digits
+from tests.training.killing import Killed, kill_when_saved
 
 LAYERS = ["conv1/W", "conv2/W", "ip1/W", "ip2/W"]
 THREE_BITS = ("--bits", 3, "--stage-epochs", 2, "--base_lr", 0.003)
@@ -138,21 +139,6 @@ def test_evaluation_gives_the_report_s_accuracy_without_clustering(
     assert script("--eval", "--load", quantized, "--log", tmp_path) == 0
     found, expected = read_json(str(tmp_path / "eval.json")), report(quantized)
     assert (found["top1"], found["top5"]) == (expected["top1"], expected["top5"])
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing on the way catches it."""
-
-
-def kill_when_saved(patch, epoch):
-    trigger = fit.ModelSaver._trigger
-
-    def save_and_die(self):
-        trigger(self)
-        if self.epoch_num == epoch:
-            raise Killed()
-
-    patch.setattr(fit.ModelSaver, "_trigger", save_and_die)
 
 
 def kill_between(patch, epoch):
