@@ -152,7 +152,7 @@ void Measure(Geometry g, float reach, int threads, int rounds) {
       {"backward",
        [&] {
          const Shift2DCpu<float> kernel(g, shift.data(), version, true);
-         AlignedVector<double> partial(kernel.partial_size(), 0.0);
+         sspq::AlignedRoom<double> partial(kernel.partial_size());
          pool.Share(kernel.backward_items(), [&](int64_t begin, int64_t end) {
            kernel.Backward(x.data(), gy.data(), gx.data(), partial.data(), begin, end);
          });

@@ -74,7 +74,7 @@ Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<
   const Shift2DCpu<T> kernel(g, shift.data(), version, true);
   Share(kernel.forward_items(), threads,
         [&](int64_t begin, int64_t end) { kernel.Forward(x.data(), r.y.data(), begin, end); });
-  std::vector<double> partial(kernel.partial_size(), 0.0);
+  std::vector<double> partial(kernel.partial_size(), poison);
   Share(kernel.backward_items(), threads, [&](int64_t begin, int64_t end) {
     kernel.Backward(x.data(), gy.data(), r.gx.data(), partial.data(), begin, end);
   });

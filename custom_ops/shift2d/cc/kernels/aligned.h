@@ -32,6 +32,21 @@ struct AlignedAllocator {
 template <typename T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
+// The same room without values: to fill what is written anyway takes as long as many a small plane.
+template <typename T>
+class AlignedRoom {
+ public:
+  explicit AlignedRoom(size_t n) : data_(n > 0 ? AlignedAllocator<T>().allocate(n) : nullptr) {}
+  ~AlignedRoom() { free(data_); }
+  AlignedRoom(const AlignedRoom&) = delete;
+  AlignedRoom& operator=(const AlignedRoom&) = delete;
+
+  T* data() const { return data_; }
+
+ private:
+  T* const data_;
+};
+
 }  // namespace sspq
 
 #endif  // SSPQ_SHIFT2D_ALIGNED_H_

@@ -26,7 +26,9 @@ class FlatPlan {
   FlatPlan(const Geometry& g, const ChannelTaps<T>& taps, bool backward)
       : forward_(g.channels), adjoint_(backward ? g.channels : 0) {
     const int64_t height = g.h.in, width = g.w.in;
-    shape_ = {height, width, (height * width + kFlatRun - 1) / kFlatRun, nullptr, nullptr};
+    // One row more, and a group for what is read beyond it.
+    const int64_t bits = (height + 1) * width + kFlatGroup;
+    shape_ = {height, width, (bits + kFlatRun - 1) / kFlatRun, nullptr, nullptr};
     const uint32_t all = (1u << width) - 1;
     rows_ =
         Masks(height, [&](int64_t i, int64_t d) { return i + d >= 0 && i + d < height ? all : 0; });
@@ -76,10 +78,10 @@ class FlatPlan {
   template <typename Row>
   std::vector<uint64_t> Masks(int64_t lines, const Row& row) const {
     std::vector<uint64_t> words(2 * (lines + kFlatReach) * shape_.runs);
-    if (words.empty()) return words;  // no pixels
+    if (shape_.height * shape_.width == 0) return words;
     uint64_t* word = words.data();
     for (int64_t d = -lines - kFlatReach; d < lines + kFlatReach; ++d, word += shape_.runs) {
-      for (int64_t i = 0; i < shape_.height; ++i) {
+      for (int64_t i = 0; i <= shape_.height; ++i) {
         const int64_t place = i * shape_.width, at = place / kFlatRun, shift = place % kFlatRun;
         const uint64_t bits = row(i, d);
         word[at] |= bits << shift;

@@ -43,6 +43,7 @@ class ReadPlan {
       rows_[at + c] = static_cast<Lane>(r);
       columns_[at + c] = static_cast<Lane>(d);
       used_[at + c] = reads ? -1 : 0;
+      all_used_ = all_used_ && reads;
       if (!reads) continue;
       top = std::min(top, r);
       bottom = std::max(bottom, r);
@@ -66,6 +67,8 @@ class ReadPlan {
     m->used = used_.data();
     m->zeros = zeros_.data();
   }
+
+  bool all_used() const { return all_used_; }
 
   // Of the first distance.
   std::vector<PixelChoices> Choices() const {
@@ -100,7 +103,7 @@ class ReadPlan {
   }
 
   const int64_t channels_;
-  bool windows_ = true;
+  bool windows_ = true, all_used_ = true;
   std::vector<PixelDistances> distances_;
   AlignedVector<Lane> masks_, rows_, columns_, used_;
   const AlignedVector<T> zeros_;
@@ -136,6 +139,9 @@ class PixelPlan {
         },
         row, column);
     reads_.Fill(&map_);
+    map_.all_used = reads_.all_used();
+    if (InStrips(map_)) zero_row_.resize(map_.in_w * map_.channels, T(0));
+    map_.zero_row = zero_row_.data();
     // On short rows gathers are as fast; long ones would not stay in the cache.
     const bool pick = !map_.windows && map_.stride_w == 1 && map_.out_w >= 8 && map_.out_w <= 1024;
     if (pick) choices_ = reads_.Choices();
@@ -150,12 +156,19 @@ class PixelPlan {
   PixelPlan(const PixelPlan&) = delete;  // the map points into the plan
 
   const PixelMap<T>& map() const { return map_; }
-  // Values for the kernels to work in that hold `rows` rows.
-  int64_t BufferSize(int64_t rows) const {
-    return rows * map_.out_w * map_.channels + (map_.choices ? PickRoom(map_.in_w, map_.out_w) : 0);
+  // Values for the kernels to work in.
+  int64_t SampleRoom() const { return InStrips(map_) ? 0 : Room(1); }
+  // `rows` are worked off at a time.
+  int64_t CorrelateRoom(int64_t rows) const {
+    if (InStrips(map_) && !map_.integer) return rows * RunsOf(map_.out_w) * 2 * map_.channels;
+    return Room(3);
   }
 
  private:
+  int64_t Room(int64_t rows) const {
+    return rows * map_.out_w * map_.channels + (map_.choices ? PickRoom(map_.in_w, map_.out_w) : 0);
+  }
+
   // One axis, by channel. A weight of NaN makes the whole channel NaN.
   struct AxisWeights {
     AxisWeights(const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all, bool adjoint)
@@ -173,6 +186,7 @@ class PixelPlan {
   };
 
   ReadPlan<T> reads_;
+  AlignedVector<T> zero_row_;
   std::vector<PixelChoices> choices_;
   AxisWeights y_, x_;
   PixelMap<T> map_;

@@ -16,6 +16,7 @@ namespace sspq {
 // Converting to float64 takes as long as all else, so kSumRun float32 terms at a time are added as
 // such: with a rounding each, as the terms themselves have several. All beyond is float64.
 constexpr int kSumRun = 8;
+static inline int64_t RunsOf(int64_t width) { return (width + kSumRun - 1) / kSumRun; }
 // Small planes have sums of their own for the places within a group of pixels.
 constexpr int kFlatGroup = 16;
 
@@ -62,7 +63,8 @@ static inline int64_t ColumnSums(int64_t out_width) { return 2 * (out_width + 16
 
 // A plane's pixels in the order of memory. `rows` has a bit for every pixel (i, j), kFlatRun to a
 // word: whether row i + r is inside, for r from -height - kFlatReach to height + kFlatReach - 1;
-// `columns` likewise for column j + q. Bits beyond the plane are 0.
+// `columns` likewise for column j + q. There is one row i more than the plane has, for what is read
+// below its last; all bits beyond are 0.
 constexpr int kMostFlat = 16, kFlatRun = 64, kFlatReach = 3;
 
 struct FlatShape {
@@ -83,7 +85,7 @@ struct FlatTap {
 };
 
 static inline int64_t FlatSlack(int64_t height, int64_t width) {
-  return (height + kFlatReach + 2) * width + kFlatReach + 1 + kFlatGroup;
+  return (height + kFlatReach + 2) * width + kFlatReach + 1 + 2 * kFlatGroup;
 }
 
 // ---- NHWC
@@ -129,10 +131,18 @@ template <typename T>
 struct PixelMap : PixelReads<T> {
   const PixelChoices* choices;  // by group of channels; null where nothing is to be picked
   bool integer;                 // some channel's shift is an exact integer along some axis
+  bool all_used;                // all channels read
+  const T* zero_row;            // [in_w, channels]: a row outside, if InStrips()
   int64_t out_h, out_w, stride_h, stride_w;
   const T *lo_y, *hi_y, *lo_x, *hi_x;
   const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
 };
+
+// Whether a map is worked off in strips.
+template <typename T>
+static inline bool InStrips(const PixelMap<T>& m) {
+  return m.windows && m.stride_h == 1 && m.stride_w == 1;
+}
 
 // The adjoint where some stride is 2 or more. Output k of an axis has phase k % phases and reads,
 // for each of `taps` taps, input k / phases + a distance that depends on phase, tap and channel.

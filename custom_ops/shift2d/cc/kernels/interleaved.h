@@ -141,7 +141,7 @@ struct SampleBand {
 template <typename T>
 void SampleRows(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end, T* above,
                 T* out) {
-  if (m.windows && m.stride_h == 1 && m.stride_w == 1) return SampleWindows(m, in, begin, end, out);
+  if (InStrips(m)) return SampleWindows(m, in, begin, end, out);
   ForEachBlock<T>(m.channels, SampleBand<T>{m, in, start, begin, end, above, out});
 }
 
@@ -251,6 +251,9 @@ struct CorrelateBand {
 template <typename T>
 void ShiftGradientRows(const PixelMap<T>& m, const T* x, const T* gy, bool start, int64_t begin,
                        int64_t end, T* above, double* sums_x, double* sums_y) {
+  if (InStrips(m) && !m.integer) {
+    return CorrelateWindows(m, x, gy, begin, end, above, sums_x, sums_y);
+  }
   ForEachBlock<T>(m.channels, CorrelateBand<T>{m, x, gy, start, begin, end, above, sums_x, sums_y});
 }
 

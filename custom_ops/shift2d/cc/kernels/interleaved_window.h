@@ -1,7 +1,6 @@
 // shift2d on NHWC images at stride 1 where the channels read from a window of two by two pixels: in
-// tiles of a few pixels, for which all channels are worked off in the order of memory, block by
-// block. A block at a time along a whole row would leave the cache between pixels: where these are
-// a power of two apart, few sets of the cache take all of a block's lines.
+// strips of a few pixels and one block of channels that walk down the rows, so that every value is
+// loaded once. What a row hands on to the next stays in registers.
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_WINDOW_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_WINDOW_H_
 
@@ -11,156 +10,279 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// N rows of pixels that follow each other, zero where they are outside the image.
-template <typename T, int N>
-struct PixelRows {
-  SSPQ_INLINE PixelRows(const PixelMap<T>& m, const T* in, int64_t first) {
-    for (int n = 0; n < N; ++n) {
-      const int64_t r = first + n;
-      const bool inside = r >= 0 && r < m.in_h;
-      row[n] = inside ? in + r * m.in_w * m.channels : m.zeros;
-      step[n] = inside ? m.channels : 0;
-    }
+// Asks for memory that is read or written next, line by line in its order, which the processor's
+// own prefetching takes up.
+template <typename T>
+class InOrder {
+ public:
+  SSPQ_INLINE InOrder(const T* x, const T* y) : x_(x), y_(y) {}
+  SSPQ_INLINE void Step() {
+    Prefetch(x_, 0);
+    Prefetch(y_, 0);
+    x_ += 64 / sizeof(T);
+    y_ += 64 / sizeof(T);
   }
 
-  const T* row[N];
-  int64_t step[N];
+ private:
+  const T *x_, *y_;
 };
 
-// What a block of channels reads of N rows, going from pixel to pixel: its own of two rows each and
-// of two columns, so N - 1 values.
-template <typename T, int L, int N>
-class WindowWalk {
+// What a block of channels reads of the rows of N pixels from `first` on, going down from row to
+// row. `kInside`: all columns are inside and all channels read. `kKeep`: the row above stays in
+// registers; else it is loaded again.
+template <typename T, int L, int N, bool kInside, bool kKeep>
+class WindowStrip {
  public:
   typedef Vec<T, L> V;
   typedef Mask<T, L> M;
 
-  SSPQ_INLINE WindowWalk(const PixelMap<T>& m, const PixelRows<T, N>& rows, int64_t channel,
-                         int64_t first)
-      : rows_(rows), channel_(channel), width_(m.in_w), next_(first + m.distances->column) {
+  SSPQ_INLINE WindowStrip(const PixelMap<T>& m, const T* in, int64_t channel, int64_t first,
+                          int64_t row)
+      : lo_x_(Load<T, L>(m.lo_x + channel)),
+        hi_x_(Load<T, L>(m.hi_x + channel)),
+        channels_(m.channels),
+        width_(m.in_w),
+        height_(m.in_h),
+        next_row_(row + m.distances->row),
+        column_(first + m.distances->column),
+        in_(in + channel),
+        zeros_(m.zero_row + channel) {
     const T* const masks = static_cast<const T*>(m.masks) + m.distances->mask + channel;
     below_ = LoadMask<T, L>(masks);
     right_ = LoadMask<T, L>(masks + m.channels);
-    used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
-    Column<false>(left_);
+    if (!kInside) used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
+    upper_ = NextRow();
+#pragma GCC unroll 16
+    for (int k = 0; kKeep && k < N + 2; ++k) last_[k] = Column(upper_, k);
   }
 
-  template <bool kInside>
-  SSPQ_INLINE void Next(V* values) {
-    V right[N - 1];
-    Column<kInside>(right);
-    for (int n = 0; n < N - 1; ++n) {
-      values[n] = Keep<T, L>(Replace<T, L>(left_[n], right_, right[n]), used_);
-      left_[n] = right[n];
+  // Calls visit(k, left, right, sample) for the N pixels of the next row.
+  template <typename Visit>
+  SSPQ_INLINE void Row(const Visit& visit) {
+    const T* const lower = NextRow();
+    V column = Down(lower, 0), next = Down(lower, 1), left = Pick(column, next);
+#pragma GCC unroll 16
+    for (int k = 0; k < N; ++k) {
+      column = next;
+      next = Down(lower, k + 2);
+      const V right = Pick(column, next);
+      visit(k, left, right, lo_x_ * left + hi_x_ * right);
+      left = right;
     }
+    upper_ = lower;
   }
 
  private:
-  template <bool kInside>
-  SSPQ_INLINE void Column(V* values) {
-    if (kInside || (next_ >= 0 && next_ < width_)) {
-      V all[N];
-      for (int n = 0; n < N; ++n) {
-        all[n] = Load<T, L>(rows_.row[n] + next_ * rows_.step[n] + channel_);
-      }
-      for (int n = 0; n < N - 1; ++n) values[n] = Replace<T, L>(all[n], below_, all[n + 1]);
-    } else {
-      for (int n = 0; n < N - 1; ++n) values[n] = V{};
-    }
-    ++next_;
+  SSPQ_INLINE const T* NextRow() {
+    const int64_t r = next_row_++;
+    return (r >= 0 && r < height_ ? in_ + r * width_ * channels_ : zeros_) + column_ * channels_;
   }
 
-  const PixelRows<T, N> rows_;
-  const int64_t channel_, width_;
-  int64_t next_;
+  SSPQ_INLINE V Column(const T* from, int k) const {
+    if (!kInside && (column_ + k < 0 || column_ + k >= width_)) return V{};
+    return Load<T, L>(from + k * channels_);
+  }
+
+  SSPQ_INLINE V Down(const T* from, int k) {
+    const V upper = kKeep ? last_[k] : Column(upper_, k), lower = Column(from, k);
+    if (kKeep) last_[k] = lower;
+    return Replace<T, L>(upper, below_, lower);
+  }
+
+  SSPQ_INLINE V Pick(V left, V right) const {
+    const V v = Replace<T, L>(left, right_, right);
+    return kInside ? v : Keep<T, L>(v, used_);
+  }
+
+  const V lo_x_, hi_x_;
+  const int64_t channels_, width_, height_;
+  int64_t next_row_;
+  const int64_t column_;
+  const T *const in_, *const zeros_;
+  const T* upper_;
   M below_, right_, used_;
-  V left_[N - 1];
+  V last_[kKeep ? N + 2 : 1];  // the row above
 };
 
-constexpr int kTilePixels = 8;
-
-// Calls body.Tile<L, kInside>(channel, first, last) for tiles of output pixels that make up a row
-// and, tile by tile, for all blocks of channels.
-template <typename T, typename Body>
-struct WindowTiles {
-  template <int L>
-  SSPQ_INLINE void Blocks(int64_t channel, int64_t end) const {
-    if (first + column >= 0 && last + column + 2 <= width) {
-      for (; channel < end; channel += L) body.template Tile<L, true>(channel, first, last);
-    } else {
-      for (; channel < end; channel += L) body.template Tile<L, false>(channel, first, last);
-    }
-  }
-
-  const Body& body;
-  const int64_t column, width, first, last;
-};
-
-template <typename T, typename Body>
-SSPQ_INLINE void ForEachTile(const PixelMap<T>& m, const Body& body) {
+// Calls body.Strip<L, N, kInside>(channel, first) for all blocks of channels of strips of N pixels
+// from `first` on; where N does not divide the width, the last strip begins `overlap` earlier or
+// reaches beyond the row.
+template <int N, typename T, typename Body>
+SSPQ_INLINE void ForEachStrip(const PixelMap<T>& m, bool overlap, const Body& body) {
   constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
   const int64_t wide = m.channels / kWide * kWide, narrow = m.channels / kNarrow * kNarrow;
-  for (int64_t j = 0; j < m.out_w; j += kTilePixels) {
-    const int64_t last = j + kTilePixels < m.out_w ? j + kTilePixels : m.out_w;
-    const WindowTiles<T, Body> tiles = {body, m.distances->column, m.in_w, j, last};
-    tiles.template Blocks<kWide>(0, wide);
-    tiles.template Blocks<kNarrow>(wide, narrow);
-    tiles.template Blocks<1>(narrow, m.channels);
+  for (int64_t j = 0; j < m.out_w; j += N) {
+    const int64_t first = overlap && j + N > m.out_w ? m.out_w - N : j;
+    const int64_t column = first + m.distances->column;
+    const bool inside = m.all_used && column >= 0 && column + N + 2 <= m.in_w;
+    if (inside && first + N <= m.out_w) {
+      for (int64_t c = 0; c < wide; c += kWide) body.template Strip<kWide, N, true>(c, first);
+    } else {
+      for (int64_t c = 0; c < wide; c += kWide) body.template Strip<kWide, N, false>(c, first);
+    }
+    for (int64_t c = wide; c < narrow; c += kNarrow) {
+      body.template Strip<kNarrow, N, false>(c, first);
+    }
+    for (int64_t c = narrow; c < m.channels; ++c) body.template Strip<1, N, false>(c, first);
   }
 }
 
-// R rows of output.
-template <typename T, int R>
-struct SampleRowsOfTiles {
-  template <int L, bool kInside>
-  SSPQ_INLINE void Tile(int64_t channel, int64_t first, int64_t last) const {
-    typedef Vec<T, L> V;
-    const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
-    const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
-    WindowWalk<T, L, R + 2> walk(m, rows, channel, first);
-    V left[R + 1], right[R + 1], sample[R + 1];
-    walk.template Next<kInside>(left);
-    const int64_t in_row = m.in_w * m.channels, row = m.out_w * m.channels;
-    const int64_t at = first * m.channels + channel;
-    T* y = out + at;
-    const T* next = ahead + at;
-    for (int64_t j = first; j < last; ++j, y += m.channels, next += m.channels) {
-      for (int n = 0; n < R; ++n) {
-        Prefetch(next + n * in_row, 0);
-        Prefetch(y + (n + R) * row, 0);
-      }
-      walk.template Next<kInside>(right);
-      for (int n = 0; n <= R; ++n) {
-        sample[n] = lo_x * left[n] + hi_x * right[n];
-        left[n] = right[n];
-      }
-      for (int n = 0; n < R; ++n) {
-        Store<T, L>(y + n * row, lo_y * sample[n] + hi_y * sample[n + 1]);
-      }
-    }
+// The first row of input that a band of output up to `end` does not read.
+template <typename T>
+SSPQ_INLINE const T* NextWindows(const PixelMap<T>& m, const T* in, int64_t end) {
+  const int64_t below = m.distances->row + 2 > 0 ? m.distances->row + 2 : 0;
+  return in + (end + below) * m.in_w * m.channels;
+}
+
+// 32 vectors hold all of a strip of eight pixels, 16 what is blended of one of four.
+constexpr bool kManyRegisters = kVectorBytes == 64;
+
+// ---- sampling
+
+// Output rows [begin, end) of pixels [first, first + N).
+template <typename T, int L, int N, bool kInside>
+__attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, int64_t channel,
+                                           int64_t first, int64_t begin, int64_t end,
+                                           InOrder<T>* ahead, T* out) {
+  typedef Vec<T, L> V;
+  const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
+  const int64_t channels = m.channels;
+  WindowStrip<T, L, N, kInside, kManyRegisters> strip(m, in, channel, first, begin);
+  InOrder<T> prefetch = *ahead;
+  V above[N];
+  strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) { above[k] = sample; });
+  T* y = out + (begin * m.out_w + first) * channels + channel;
+  for (int64_t i = begin; i < end; ++i) {
+    strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) {
+      prefetch.Step();
+      Store<T, L>(y + k * channels, lo_y * above[k] + hi_y * sample);
+      above[k] = sample;
+    });
+    y += m.out_w * channels;
   }
-
-  const PixelMap<T>& m;
-  const PixelRows<T, R + 2> rows;
-  const T* const ahead;
-  T* const out;
-};
-
-// Rows i, i + 1, ... of the output, R of them.
-template <typename T, int R>
-__attribute__((noinline)) void SampleWindowRows(const PixelMap<T>& m, const T* in, int64_t i,
-                                                T* out) {
-  const int64_t r = i + m.distances->row;
-  const T* const ahead = in + (r + 2 * R + 2) * m.in_w * m.channels;  // what comes after the next R
-  const PixelRows<T, R + 2> rows(m, in, r);
-  ForEachTile(m, SampleRowsOfTiles<T, R>{m, rows, ahead, out + i * m.out_w * m.channels});
+  *ahead = prefetch;
 }
 
 template <typename T>
+struct SampleStrips {
+  template <int L, int N, bool kInside>
+  SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
+    SampleStrip<T, L, N, kInside>(m, in, channel, first, begin, end, ahead, out);
+  }
+
+  const PixelMap<T>& m;
+  const T* const in;
+  const int64_t begin, end;
+  InOrder<T>* const ahead;
+  T* const out;
+};
+
+template <typename T>
 void SampleWindows(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end, T* out) {
-  int64_t i = begin;
-  for (; i + 2 <= end; i += 2) SampleWindowRows<T, 2>(m, in, i, out);
-  if (i < end) SampleWindowRows<T, 1>(m, in, i, out);
+  InOrder<T> ahead(NextWindows(m, in, end), out + end * m.out_w * m.channels);
+  const SampleStrips<T> body = {m, in, begin, end, &ahead, out};
+  if (kManyRegisters && m.out_w >= 8 && m.out_w % 7 != 0) {
+    ForEachStrip<8>(m, true, body);
+  } else if (kManyRegisters && m.out_w >= 7) {
+    ForEachStrip<7>(m, true, body);
+  } else if (m.out_w >= 4) {
+    ForEachStrip<4>(m, true, body);
+  } else {
+    ForEachStrip<1>(m, true, body);
+  }
+}
+
+// ---- the gradient to the shift, where no shift is an integer
+
+// The runs of output rows [begin, end) of pixels [first, first + N), as far as these belong to the
+// row: [end - begin, all runs of a row, 2, channels], of which it writes its own to `runs`.
+template <typename T, int L, int N, bool kInside>
+__attribute__((noinline)) void CorrelateStrip(const PixelMap<T>& m, const T* x, const T* gy,
+                                              int64_t channel, int64_t first, int64_t begin,
+                                              int64_t end, const T** ahead, T* runs) {
+  typedef Vec<T, L> V;
+  const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
+  const int64_t channels = m.channels, width = m.out_w, row_runs = RunsOf(width) * 2 * channels;
+  WindowStrip<T, L, N, kInside, false> strip(m, x, channel, first, begin);
+  const T* next = *ahead;
+  V sample_above[N], slope_above[N];
+  strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
+    sample_above[k] = sample;
+    slope_above[k] = right - left;
+  });
+  const T* g = gy + (begin * width + first) * channels + channel;
+  T* to = runs + first / kSumRun * 2 * channels + channel;
+  for (int64_t i = begin; i < end; ++i) {
+    V run_x = {}, run_y = {};
+    strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
+      if (!kInside && first + k >= width) return;
+      Prefetch(next, 0);
+      next += 64 / sizeof(T);
+      const V slope = right - left, gradient = Load<T, L>(g + k * channels);
+      run_x += gradient * (lo_y * slope_above[k] + hi_y * slope);
+      run_y += gradient * (sample - sample_above[k]);
+      sample_above[k] = sample;
+      slope_above[k] = slope;
+    });
+    Store<T, L>(to, run_x);
+    Store<T, L>(to + channels, run_y);
+    g += width * channels;
+    to += row_runs;
+  }
+  *ahead = next;
+}
+
+template <typename T>
+struct CorrelateStrips {
+  template <int L, int N, bool kInside>
+  SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
+    CorrelateStrip<T, L, N, kInside>(m, x, gy, channel, first, begin, end, ahead, runs);
+  }
+
+  const PixelMap<T>& m;
+  const T *const x, *const gy;
+  const int64_t begin, end;
+  const T** const ahead;
+  T* const runs;
+};
+
+// Adds `count` runs, [count, 2, channels], to the sums of channels from `channel` on.
+template <typename T, int L>
+SSPQ_INLINE void AddRuns(const T* runs, int64_t count, int64_t channels, int64_t channel,
+                         double* sums_x, double* sums_y) {
+  Sums<T, L> sum_x, sum_y;
+  sum_x.Load(sums_x + channel);
+  sum_y.Load(sums_y + channel);
+  for (const T* run = runs + channel; count > 0; --count, run += 2 * channels) {
+    sum_x.Add(Load<T, L>(run));
+    sum_y.Add(Load<T, L>(run + channels));
+  }
+  sum_x.Store(sums_x + channel);
+  sum_y.Store(sums_y + channel);
+}
+
+// `runs` has room for 2 * RunsOf(out_w) * channels values a row.
+template <typename T>
+void CorrelateWindows(const PixelMap<T>& m, const T* x, const T* gy, int64_t begin, int64_t end,
+                      T* runs, double* sums_x, double* sums_y) {
+  const T* ahead = NextWindows(m, x, end);  // the gradient to x has asked for gy
+  const CorrelateStrips<T> body = {m, x, gy, begin, end, &ahead, runs};
+  if (m.out_w == 7) {
+    ForEachStrip<7>(m, false, body);
+  } else {
+    ForEachStrip<kSumRun>(m, false, body);
+  }
+  // In the order of rows, as where there are no strips.
+  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
+  const int64_t count = (end - begin) * RunsOf(m.out_w), channels = m.channels;
+  int64_t c = 0;
+  for (; c + kWide <= channels; c += kWide) {
+    AddRuns<T, kWide>(runs, count, channels, c, sums_x, sums_y);
+  }
+  for (; c + kNarrow <= channels; c += kNarrow) {
+    AddRuns<T, kNarrow>(runs, count, channels, c, sums_x, sums_y);
+  }
+  for (; c < channels; ++c) AddRuns<T, 1>(runs, count, channels, c, sums_x, sums_y);
 }
 
 }  // namespace SSPQ_CPU_VERSION

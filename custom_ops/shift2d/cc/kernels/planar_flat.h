@@ -11,9 +11,8 @@ namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
 // The bits of pixels k, k + 1, ...: whether the one of their four that is blended is inside.
-template <typename T>
-SSPQ_INLINE uint32_t Inside(const FlatTap<T>& t, int64_t k, int which) {
-  return t.inside[k / kFlatGroup * 4 + which] >> k % kFlatGroup;
+static SSPQ_INLINE uint32_t Inside(const uint16_t* inside, int64_t k, int which) {
+  return inside[k / kFlatGroup * 4 + which] >> k % kFlatGroup;
 }
 
 // The same for neighbour (u, v), where the four are (0, 0) to (1, 1).
@@ -25,81 +24,139 @@ SSPQ_INLINE uint32_t InsideAt(const FlatShape& s, const FlatTap<T>& t, int64_t k
   return (s.rows[row * s.runs + run] & s.columns[column * s.runs + run]) >> k % kFlatRun;
 }
 
-template <typename T>
-void MapFlat(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count) {
-  constexpr int L = MostLanes<T>();
+// One plane of the map. `kShuffle`, for rows of at most L pixels: what is blended from the row
+// below is taken from among what was blended for the rows themselves; else it is blended once more.
+template <typename T, int L, bool kShuffle>
+class FlatMap {
+ public:
   typedef Vec<T, L> V;
-  const int64_t size = s.height * s.width, width = s.width;
+
+  SSPQ_INLINE FlatMap(const FlatShape& s, const FlatTap<T>& t, const T* in, T* out)
+      : inside_(t.inside),
+        lo_y_(Broadcast<T, L>(t.lo_y)),
+        hi_y_(Broadcast<T, L>(t.hi_y)),
+        lo_x_(Broadcast<T, L>(t.lo_x)),
+        hi_x_(Broadcast<T, L>(t.hi_x)),
+        row_below_(Count<T, L>() + static_cast<typename Lanes<T, L>::I>(s.width)),
+        from_(in + t.row * s.width + t.column),
+        width_(s.width),
+        out_(out) {
+    if (kShuffle) above_ = Sample(0);
+  }
+
+  // N vectors from pixel k on, the last of them only as far as `count` values. All are read before
+  // any is stored: a load waits for a store to an address that differs by a multiple of 4096, as
+  // those in two large tensors do.
+  template <int N>
+  SSPQ_INLINE void Store(int64_t k, int64_t count) {
+    V values[N];
+    for (int n = 0; n < N; ++n) values[n] = Blend(k + n * L);
+    for (int n = 0; n < N - 1; ++n) SSPQ_CPU_VERSION::Store<T, L>(out_ + k + n * L, values[n]);
+    T* const last = out_ + k + (N - 1) * L;
+    if (count == L) {
+      SSPQ_CPU_VERSION::Store<T, L>(last, values[N - 1]);
+    } else {
+      StoreFirst<T, L>(last, values[N - 1], count);
+    }
+  }
+
+ private:
+  // Of the rows themselves, blended along W.
+  SSPQ_INLINE V Sample(int64_t k) const {
+    return MultiplyBits<T, L>(lo_x_, Load<T, L>(from_ + k), Inside(inside_, k, 0)) +
+           MultiplyBits<T, L>(hi_x_, Load<T, L>(from_ + k + 1), Inside(inside_, k, 1));
+  }
+
+  SSPQ_INLINE V Blend(int64_t k) {
+    if (!kShuffle) {
+      const T* const lower = from_ + width_ + k;
+      const V below = MultiplyBits<T, L>(lo_x_, Load<T, L>(lower), Inside(inside_, k, 2)) +
+                      MultiplyBits<T, L>(hi_x_, Load<T, L>(lower + 1), Inside(inside_, k, 3));
+      return lo_y_ * Sample(k) + hi_y_ * below;
+    }
+    const V above = above_;
+    above_ = Sample(k + L);
+    return lo_y_ * above + hi_y_ * Shuffle<T, L>(above, above_, row_below_);
+  }
+
+  const uint16_t* const inside_;
+  const V lo_y_, hi_y_, lo_x_, hi_x_;
+  const Mask<T, L> row_below_;
+  const T* const from_;
+  const int64_t width_;
+  T* const out_;
+  V above_;
+};
+
+template <typename T, bool kShuffle>
+SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out,
+                               int64_t count) {
+  constexpr int L = MostLanes<T>(), kTogether = 4;
+  const int64_t size = s.height * s.width;
+  // The last few vectors of every plane, of which the last may be a part.
+  const int64_t whole = size > 0 ? (size - 1) / (kTogether * L) * (kTogether * L) : 0;
+  const int64_t vectors = (size - whole + L - 1) / L, part = size - whole - (vectors - 1) * L;
   for (int64_t p = 0; p < count; ++p, in += size, out += size) {
-    const FlatTap<T> t = taps[p];
-    const V lo_y = Broadcast<T, L>(t.lo_y), hi_y = Broadcast<T, L>(t.hi_y);
-    const V lo_x = Broadcast<T, L>(t.lo_x), hi_x = Broadcast<T, L>(t.hi_x);
-    const T* const from = in + t.row * width + t.column;
-    auto blend = [&](int64_t k) __attribute__((always_inline)) {
-      const T *const upper = from + k, *const lower = upper + width;
-      const V above = MultiplyBits<T, L>(lo_x, Load<T, L>(upper), Inside(t, k, 0)) +
-                      MultiplyBits<T, L>(hi_x, Load<T, L>(upper + 1), Inside(t, k, 1));
-      const V below = MultiplyBits<T, L>(lo_x, Load<T, L>(lower), Inside(t, k, 2)) +
-                      MultiplyBits<T, L>(hi_x, Load<T, L>(lower + 1), Inside(t, k, 3));
-      return lo_y * above + hi_y * below;
-    };
-    int64_t k = 0;
-#pragma GCC unroll 2
-    for (; k + L <= size; k += L) Store<T, L>(out + k, blend(k));
-    if (k < size) StoreFirst<T, L>(out + k, blend(k), size - k);
+    FlatMap<T, L, kShuffle> plane(s, taps[p], in, out);
+    for (int64_t k = 0; k < whole; k += kTogether * L) plane.template Store<kTogether>(k, L);
+    switch (vectors) {
+      case 1:
+        plane.template Store<1>(whole, part);
+        break;
+      case 2:
+        plane.template Store<2>(whole, part);
+        break;
+      case 3:
+        plane.template Store<3>(whole, part);
+        break;
+      case kTogether:
+        plane.template Store<kTogether>(whole, part);
+        break;
+    }
   }
 }
 
-// Adds the sums of one plane.
-template <typename T, bool kInteger>
-SSPQ_INLINE void CorrelateFlat(const FlatShape& s, const FlatTap<T>& tap, const T* x, const T* gy,
-                               double* total_x, double* total_y) {
+template <typename T>
+void MapFlat(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count) {
+  constexpr int L = MostLanes<T>();
+  if (ShufflesFast<T, L>() && s.width <= L) {
+    MapFlatPlanes<T, ShufflesFast<T, L>()>(s, taps, in, out, count);
+  } else {
+    MapFlatPlanes<T, false>(s, taps, in, out, count);
+  }
+}
+
+// ---- the gradient to the shift
+
+// What the rows of a plane themselves contribute: samples along W and their slopes.
+template <typename T, int L>
+struct FlatRow {
+  Vec<T, L> sample, slope;
+};
+
+// Adds the sums of one plane. terms->Add(k, limit, g, run_x, run_y) adds those of the pixels from k
+// on whose bits are in `limit`.
+template <typename T, typename Terms>
+SSPQ_INLINE void AddFlat(const FlatShape& s, const T* gy, Terms* terms, double* total_x,
+                         double* total_y) {
   constexpr int L = MostLanes<T>(), kParts = kFlatGroup / L;
   typedef Vec<T, L> V;
-  const FlatTap<T> t = tap;
-  const int64_t size = s.height * s.width, width = s.width;
-  const V lo_y = Broadcast<T, L>(t.lo_y), hi_y = Broadcast<T, L>(t.hi_y);
-  const V lo_x = Broadcast<T, L>(t.lo_x), hi_x = Broadcast<T, L>(t.hi_x);
-  const V half = Broadcast<T, L>(T(0.5));
-  const T* const from = x + t.row * width + t.column;
-  V run_x[kParts], run_y[kParts];
-  auto add = [&](int64_t k, V g, int part) __attribute__((always_inline)) {
-    V sample[2], slope[2];
-    for (int u = 0; u < 2; ++u) {
-      const T* const row = from + k + u * width;
-      const V a = Load<T, L>(row);
-      const V b = KeepBits<T, L>(Load<T, L>(row + 1), Inside(t, k, 2 * u + 1));
-      const uint32_t in_a = Inside(t, k, 2 * u);
-      sample[u] = MultiplyBits<T, L>(lo_x, a, in_a) + hi_x * b;
-      slope[u] = SubtractBits<T, L>(b, a, in_a);
-      if (kInteger && t.integer_x) {
-        const V before = Load<T, L>(row - 1);
-        slope[u] = half * SubtractBits<T, L>(b, before, InsideAt(s, t, k, u, -1));
-      }
-    }
-    V slope_y = sample[1] - sample[0];
-    if (kInteger && t.integer_y) {
-      const T* const row = from + k - width;
-      const V before = MultiplyBits<T, L>(lo_x, Load<T, L>(row), InsideAt(s, t, k, -1, 0)) +
-                       MultiplyBits<T, L>(hi_x, Load<T, L>(row + 1), InsideAt(s, t, k, -1, 1));
-      slope_y = half * (sample[1] - before);
-    }
-    run_x[part] += g * (lo_y * slope[0] + hi_y * slope[1]);
-    run_y[part] += g * slope_y;
-  };
+  const int64_t size = s.height * s.width;
   Sums<T, L> sum_x[kParts] = {}, sum_y[kParts] = {};
   for (int64_t begin = 0; begin < size; begin += kFlatRun) {
-    for (int part = 0; part < kParts; ++part) run_x[part] = run_y[part] = V{};
+    V run_x[kParts] = {}, run_y[kParts] = {};
     const int64_t end = begin + kFlatRun < size ? begin + kFlatRun : size;
     int64_t k = begin;
     for (; k + kFlatGroup <= end; k += kFlatGroup) {
       for (int part = 0; part < kParts; ++part) {
-        add(k + part * L, Load<T, L>(gy + k + part * L), part);
+        const int64_t at = k + part * L;
+        terms->Add(at, ~0u, Load<T, L>(gy + at), &run_x[part], &run_y[part]);
       }
     }
     for (int part = 0; part < kParts && k < end; ++part, k += L) {
-      const V g = Load<T, L>(gy + k);
-      add(k, end - k < L ? KeepBits<T, L>(g, (1u << (end - k)) - 1) : g, part);
+      // Beyond the plane, what is read must not matter, whatever it is.
+      const uint32_t limit = end - k < L ? (1u << (end - k)) - 1 : ~0u;
+      terms->Add(k, limit, KeepBits<T, L>(Load<T, L>(gy + k), limit), &run_x[part], &run_y[part]);
     }
     for (int part = 0; part < kParts; ++part) {
       sum_x[part].Add(run_x[part]);
@@ -110,15 +167,94 @@ SSPQ_INLINE void CorrelateFlat(const FlatShape& s, const FlatTap<T>& tap, const 
   *total_y += Fold(sum_y);
 }
 
+// The terms of one plane; kShuffle as above.
+template <typename T, int L, bool kInteger, bool kShuffle>
+class FlatTerms {
+ public:
+  typedef Vec<T, L> V;
+
+  SSPQ_INLINE FlatTerms(const FlatShape& s, const FlatTap<T>& t, const T* x)
+      : shape_(s),
+        tap_(t),
+        lo_y_(Broadcast<T, L>(t.lo_y)),
+        hi_y_(Broadcast<T, L>(t.hi_y)),
+        lo_x_(Broadcast<T, L>(t.lo_x)),
+        hi_x_(Broadcast<T, L>(t.hi_x)),
+        row_below_(Count<T, L>() + static_cast<typename Lanes<T, L>::I>(s.width)),
+        from_(x + t.row * s.width + t.column) {
+    static_assert(!(kInteger && kShuffle), "integer shifts read one more row");
+    if (kShuffle) above_ = Row(0, 0, ~0u);
+  }
+
+  SSPQ_INLINE void Add(int64_t k, uint32_t limit, V g, V* run_x, V* run_y) {
+    const FlatRow<T, L> upper = kShuffle ? above_ : Row(k, 0, limit);
+    FlatRow<T, L> lower;
+    if (kShuffle) {
+      above_ = Row(k + L, 0, ~0u);
+      lower.sample = Shuffle<T, L>(upper.sample, above_.sample, row_below_);
+      lower.slope = Shuffle<T, L>(upper.slope, above_.slope, row_below_);
+    } else {
+      lower = Row(k, 1, limit);
+    }
+    V x = lo_y_ * upper.slope + hi_y_ * lower.slope, y = lower.sample - upper.sample;
+    if (kInteger && tap_.integer_y) {
+      const T* const row = from_ + k - shape_.width;
+      const V before =
+          MultiplyBits<T, L>(lo_x_, Load<T, L>(row), limit & InsideAt(shape_, tap_, k, -1, 0)) +
+          MultiplyBits<T, L>(hi_x_, Load<T, L>(row + 1), limit & InsideAt(shape_, tap_, k, -1, 1));
+      y = Broadcast<T, L>(T(0.5)) * (lower.sample - before);
+    }
+    if (kShuffle && limit != ~0u) {
+      x = KeepBits<T, L>(x, limit);
+      y = KeepBits<T, L>(y, limit);
+    }
+    *run_x += g * x;
+    *run_y += g * y;
+  }
+
+ private:
+  // Of the row itself (u = 0) or the one below.
+  SSPQ_INLINE FlatRow<T, L> Row(int64_t k, int u, uint32_t limit) const {
+    const T* const row = from_ + k + u * shape_.width;
+    const V a = Load<T, L>(row);
+    const V b = KeepBits<T, L>(Load<T, L>(row + 1), limit & Inside(tap_.inside, k, 2 * u + 1));
+    const uint32_t in_a = limit & Inside(tap_.inside, k, 2 * u);
+    FlatRow<T, L> r = {MultiplyBits<T, L>(lo_x_, a, in_a) + hi_x_ * b,
+                       SubtractBits<T, L>(b, a, in_a)};
+    if (kInteger && tap_.integer_x) {
+      const uint32_t in_before = limit & InsideAt(shape_, tap_, k, u, -1);
+      r.slope = Broadcast<T, L>(T(0.5)) * SubtractBits<T, L>(b, Load<T, L>(row - 1), in_before);
+    }
+    return r;
+  }
+
+  const FlatShape& shape_;
+  const FlatTap<T> tap_;
+  const V lo_y_, hi_y_, lo_x_, hi_x_;
+  const Mask<T, L> row_below_;
+  const T* const from_;
+  FlatRow<T, L> above_;
+};
+
+template <typename T, bool kInteger, bool kShuffle>
+SSPQ_INLINE void AddFlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* x, const T* gy,
+                              double* sum_x, double* sum_y) {
+  FlatTerms<T, MostLanes<T>(), kInteger, kShuffle> terms(s, t, x);
+  AddFlat(s, gy, &terms, sum_x, sum_y);
+}
+
 template <typename T>
 void ShiftGradientFlat(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                        int64_t count, double* sum_x, double* sum_y) {
+  constexpr bool kShuffles = ShufflesFast<T, MostLanes<T>()>();
   const int64_t size = s.height * s.width;
   for (int64_t p = 0; p < count; ++p, x += size, gy += size) {
     if (taps[p].integer_x || taps[p].integer_y) {
-      CorrelateFlat<T, true>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+      AddFlatPlane<T, true, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+    } else if (kShuffles && s.width <= MostLanes<T>()) {
+      AddFlatPlane<T, false, kShuffles>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
     } else {
-      CorrelateFlat<T, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+      AddFlatPlane<T, false, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
     }
   }
 }

@@ -98,7 +98,7 @@ class Shift2DCpu {
       ForwardPlanes(x, begin, end, y);
       return;
     }
-    AlignedVector<T> above(pixels_ ? pixels_->BufferSize(1) : 0);
+    AlignedRoom<T> above(pixels_ ? pixels_->SampleRoom() : 0);
     ForEachBand(begin, end, g_.h.out, g_.w.out, [&](int64_t n, bool start, int64_t a, int64_t b) {
       ForwardRows(x, n, start, a, b, above.data(), y);
     });
@@ -116,7 +116,7 @@ class Shift2DCpu {
       InputGradientPlanes(gy, &from, begin, end, gx);
       return;
     }
-    AlignedVector<T> above(pixel_gradients_ ? pixel_gradients_->BufferSize(1) : 0);
+    AlignedRoom<T> above(pixel_gradients_ ? pixel_gradients_->SampleRoom() : 0);
     ForEachBand(begin, end, g_.h.in, g_.w.in, [&](int64_t n, bool start, int64_t a, int64_t b) {
       InputGradientRows(gy, n, start, a, b, above.data(), gx);
     });
@@ -130,17 +130,22 @@ class Shift2DCpu {
   // float64 sums that Backward leaves for Finish: sets of [2, channels].
   int64_t partial_size() const { return sets() * 2 * g_.channels; }
 
-  // `partial` starts as zeros.
+  // An item sets its share of `partial` to zero first. If no item is run, the caller does that.
   void Backward(const T* x, const T* gy, T* gx, double* partial, int64_t begin, int64_t end) const {
+    const bool planes = g_.nchw;
+    AlignedRoom<T> above_x(pixel_gradients_ ? pixel_gradients_->SampleRoom() : 0);
+    AlignedRoom<T> above_shift(pixels_ ? pixels_->CorrelateRoom(g_.h.out / slices_ + 1) : 0);
+    AlignedRoom<double> columns(planes && !flat_ ? ColumnSums(g_.w.out) : 0);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t group = item / slices_, slice = item % slices_;
-      const int64_t first = g_.batch * group / groups_, last = g_.batch * (group + 1) / groups_;
-      double* sum_x = partial + 2 * (g_.nchw ? group : item) * g_.channels;
+      const int64_t group = slices_ == 1 ? item : item / slices_, slice = item - group * slices_;
+      const int64_t first = Cut(g_.batch, group, groups_), last = Cut(g_.batch, group + 1, groups_);
+      double* sum_x = partial + 2 * (planes ? group : item) * g_.channels;
       double* sum_y = sum_x + g_.channels;
-      if (g_.nchw) {
-        BackwardPlanes(x, gy, gx, sum_x, sum_y, first, last, slice);
+      if (planes) {
+        BackwardPlanes(x, gy, gx, columns.data(), sum_x, sum_y, first, last, slice);
       } else {
-        BackwardBands(x, gy, gx, sum_x, sum_y, first, last, slice);
+        BackwardBands(x, gy, gx, above_x.data(), above_shift.data(), sum_x, sum_y, first, last,
+                      slice);
       }
     }
   }
@@ -170,6 +175,11 @@ class Shift2DCpu {
   // What a thread works on at a time, so that both gradients find it in the cache.
   static int64_t BandBytes() { return 64 * 1024; }
 
+  // Where share `at` of `shares` of n things begins. A division takes as long as a row of pixels.
+  static int64_t Cut(int64_t n, int64_t at, int64_t shares) {
+    return at == 0 ? 0 : at == shares ? n : n * at / shares;
+  }
+
   // One at least, for Finish: no images give a gradient of zero.
   int64_t sets() const { return std::max<int64_t>(1, g_.nchw ? groups_ : groups_ * slices_); }
 
@@ -183,13 +193,20 @@ class Shift2DCpu {
     slices_ = std::max<int64_t>(1, slices_);
   }
 
-  int64_t BandRows(int64_t width) const {
-    const int64_t bytes = width * g_.channels * static_cast<int64_t>(sizeof(T));
+  // NHWC, shifts within a pixel at stride 1, as both maps are then: in strips, not row by row.
+  bool InStrips() const { return pixels_ && sspq::InStrips(pixels_->map()); }
+
+  // About as many rows as make up `bytes`; strips start anew with every band, which therefore are
+  // equally long.
+  int64_t BandRows(int64_t height, int64_t width, int64_t bytes) const {
     // The lines of a block lie `pixel` bytes apart; far apart, they fall onto few sets of the
     // cache.
     const int64_t pixel = g_.channels * static_cast<int64_t>(sizeof(T));
-    const int64_t band = pixel < 1024 ? BandBytes() : BandBytes() / 2;
-    return std::max<int64_t>(1, band / std::max<int64_t>(1, bytes));
+    if (!InStrips() && pixel >= 1024) bytes /= 2;
+    const int64_t rows = std::max<int64_t>(1, bytes / std::max<int64_t>(1, width * pixel));
+    if (!InStrips() || height <= rows) return rows;
+    const int64_t bands = (height + rows - 1) / rows;
+    return (height + bands - 1) / bands;
   }
 
   // ---- NCHW
@@ -260,13 +277,15 @@ class Shift2DCpu {
   }
 
   // Channels of slice `slice` of images [first, last).
-  void BackwardPlanes(const T* x, const T* gy, T* gx, double* sum_x, double* sum_y, int64_t first,
-                      int64_t last, int64_t slice) const {
-    const int64_t begin = g_.channels * slice / slices_, end = g_.channels * (slice + 1) / slices_;
+  void BackwardPlanes(const T* x, const T* gy, T* gx, double* columns, double* sum_x, double* sum_y,
+                      int64_t first, int64_t last, int64_t slice) const {
+    const int64_t begin = Cut(g_.channels, slice, slices_);
+    const int64_t end = Cut(g_.channels, slice + 1, slices_);
     const int64_t in = g_.h.in * g_.w.in, out = g_.h.out * g_.w.out;
     PaddedPlanes<T> values = Planes(x, in, planes_.get());
     PaddedPlanes<T> gradients = Planes(gy, out, plane_gradients_.get());
-    AlignedVector<double> columns(ColumnSums(g_.w.out));
+    std::fill(sum_x + begin, sum_x + end, 0.0);
+    std::fill(sum_y + begin, sum_y + end, 0.0);
     const int64_t plane_bytes = std::max<int64_t>(1, in * sizeof(T));
     const int64_t together = std::max<int64_t>(1, BandBytes() / 4 / plane_bytes);
     for (int64_t n = first; n < last; ++n) {
@@ -275,7 +294,7 @@ class Shift2DCpu {
         const int64_t count =
             std::min(values.Run(p, together), gradients.Run(p, std::min(together, end - c)));
         InputGradientPlanes(gy, &gradients, p, p + count, gx);
-        ShiftGradientPlanes(x, gy, &values, &gradients, n, c, count, columns.data(), sum_x, sum_y);
+        ShiftGradientPlanes(x, gy, &values, &gradients, n, c, count, columns, sum_x, sum_y);
         c += count;
       }
     }
@@ -288,14 +307,14 @@ class Shift2DCpu {
   template <typename Visit>
   void ForEachBand(int64_t begin, int64_t end, int64_t height, int64_t width,
                    const Visit& visit) const {
-    const int64_t band = BandRows(width);
-    for (int64_t row = begin; row < end;) {
-      const int64_t n = row / height, first = row % height;
-      const int64_t last = std::min(height, first + end - row);
+    const int64_t band = BandRows(height, width, InStrips() ? 100 * 1024 : BandBytes());
+    int64_t n = begin / std::max<int64_t>(1, height), first = begin - n * height;
+    for (int64_t left = end - begin; left > 0; ++n, first = 0) {
+      const int64_t last = std::min(height, first + left);
+      left -= last - first;
       for (int64_t i = first; i < last; i += band) {
         visit(n, i == first, i, std::min(last, i + band));
       }
-      row += last - first;
     }
   }
 
@@ -313,24 +332,24 @@ class Shift2DCpu {
   }
 
   // Rows of band `slice` of images [first, last).
-  void BackwardBands(const T* x, const T* gy, T* gx, double* sum_x, double* sum_y, int64_t first,
-                     int64_t last, int64_t slice) const {
-    const int64_t in_begin = g_.h.in * slice / slices_, in_end = g_.h.in * (slice + 1) / slices_;
-    const int64_t out_begin = g_.h.out * slice / slices_;
-    const int64_t out_end = g_.h.out * (slice + 1) / slices_;
-    const int64_t band = BandRows(g_.w.in);
+  void BackwardBands(const T* x, const T* gy, T* gx, T* above_x, T* above_shift, double* sum_x,
+                     double* sum_y, int64_t first, int64_t last, int64_t slice) const {
+    const int64_t in_begin = Cut(g_.h.in, slice, slices_),
+                  in_end = Cut(g_.h.in, slice + 1, slices_);
+    const int64_t out_begin = Cut(g_.h.out, slice, slices_);
+    const int64_t out_end = Cut(g_.h.out, slice + 1, slices_);
+    const int64_t band = BandRows(in_end - in_begin, g_.w.in, BandBytes());
     const int64_t bands = std::max<int64_t>(1, (in_end - in_begin + band - 1) / band);
-    AlignedVector<T> above_x(pixel_gradients_ ? pixel_gradients_->BufferSize(1) : 0);
-    AlignedVector<T> above_shift(pixels_ ? pixels_->BufferSize(3) : 0);
+    std::fill(sum_x, sum_x + 2 * g_.channels, 0.0);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t k = 0; k < bands; ++k) {
         auto cut = [&](int64_t from, int64_t to, int64_t at) {
-          return from + (to - from) * at / bands;
+          return from + Cut(to - from, at, bands);
         };
         InputGradientRows(gy, n, k == 0, cut(in_begin, in_end, k), cut(in_begin, in_end, k + 1),
-                          above_x.data(), gx);
+                          above_x, gx);
         ShiftGradientRows(x, gy, n, k == 0, cut(out_begin, out_end, k),
-                          cut(out_begin, out_end, k + 1), above_shift.data(), sum_x, sum_y);
+                          cut(out_begin, out_end, k + 1), above_shift, sum_x, sum_y);
       }
     }
   }

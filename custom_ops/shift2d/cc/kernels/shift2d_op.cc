@@ -73,11 +73,12 @@ class Shift2DBackward : public Shift2DCpuKernel {
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, x.shape(), &gx));
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, shift.shape(), &gshift));
     const Shift2DCpu<T> kernel(g, shift.flat<T>().data(), *version_, true);
-    AlignedVector<double> partial(kernel.partial_size(), 0.0);
+    AlignedRoom<double> partial(kernel.partial_size());
     const T* x_data = x.flat<T>().data();
     const T* gy_data = gy.flat<T>().data();
     T* gx_data = gx->flat<T>().data();
     const int64_t items = gy.NumElements() == 0 ? 0 : kernel.backward_items();
+    if (items == 0) std::fill_n(partial.data(), kernel.partial_size(), 0.0);
     Run(ctx, items, x.NumElements() + gy.NumElements(), kBackwardCost,
         [&](int64_t begin, int64_t end) {
           kernel.Backward(x_data, gy_data, gx_data, partial.data(), begin, end);

@@ -94,7 +94,7 @@ SSPQ_INLINE void Store(T* p, Vec<T, L> v) {
 
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Broadcast(T value) {
-  return Vec<T, L>{} + value;
+  return value - Vec<T, L>{};  // not `+`, which would make -0 a 0 and cost an addition
 }
 
 template <typename T, int L>
@@ -221,6 +221,16 @@ SSPQ_INLINE Vec<T, L> Shuffle(Vec<T, L> a, Vec<T, L> b, Mask<T, L> index) {
   return v;
 #else
   return __builtin_shuffle(a, b, index);
+#endif
+}
+
+// Whether Shuffle() is an instruction for any index.
+template <typename T, int L>
+constexpr bool ShufflesFast() {
+#if defined(__AVX512F__)
+  return L * sizeof(T) == 64;
+#else
+  return false;
 #endif
 }
 
