@@ -9,6 +9,7 @@
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_rows.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_strided.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_window.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
 
@@ -116,7 +117,6 @@ template <typename T>
 struct SampleBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
-    if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
     if (CanPick(m, c)) return RunOn<L, PickedOrGatheredRow<T, L>>(b, c);
     RunOn<L, GatheredRow<T, L>>(b, c);
   }
@@ -142,6 +142,7 @@ template <typename T>
 void SampleRows(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end, T* above,
                 T* out) {
   if (InStrips(m)) return SampleWindows(m, in, begin, end, out);
+  if (m.windows) return SampleStrided(m, in, begin, end, out);
   ForEachBlock<T>(m.channels, SampleBand<T>{m, in, start, begin, end, above, out});
 }
 
@@ -251,8 +252,9 @@ struct CorrelateBand {
 template <typename T>
 void ShiftGradientRows(const PixelMap<T>& m, const T* x, const T* gy, bool start, int64_t begin,
                        int64_t end, T* above, double* sums_x, double* sums_y) {
-  if (InStrips(m) && !m.integer) {
-    return CorrelateWindows(m, x, gy, begin, end, above, sums_x, sums_y);
+  if (m.windows && !m.integer) {
+    if (InStrips(m)) return CorrelateWindows(m, x, gy, begin, end, above, sums_x, sums_y);
+    return CorrelateStrided(m, x, gy, begin, end, above, sums_x, sums_y);
   }
   ForEachBlock<T>(m.channels, CorrelateBand<T>{m, x, gy, start, begin, end, above, sums_x, sums_y});
 }

@@ -86,6 +86,7 @@ struct ExpandBand {
 
 template <typename T>
 void ExpandRows(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out) {
+  if (m.windows && m.taps_h * m.taps_w == 1) return ExpandStrided(m, in, begin, end, out);
   ForEachBlock<T>(m.channels, ExpandBand<T>{m, in, begin, end, out});
 }
 
