@@ -39,7 +39,7 @@ if [ -n "$demo" ]; then
   batch=${batch:-32}
   # A mirrored digit is none, and in less than half of one there is not enough to tell it by.
   shared+=(--image-size 64 --min-area 0.5 --no-mirror --no-colour)
-  s1=(--base_lr 0.4 --epochs 6 --wup_length 0 --step_size 5)
+  s1=(--base_lr 0.4 --epochs 7 --wup_length 0 --step_size 6)
 elif [ -z "$data" ]; then
   refuse "give the ILSVRC folder by --data or \$Imagenet_Path, or run --demo"
 fi

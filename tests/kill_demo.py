@@ -27,7 +27,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 # Of each chain's demo: its steps, epochs in all, and what it leaves beside the steps' folders.
 CHAINS = {
     "SSQ_cifar100_TS.sh": (("s1", "s2"), 15, ("report.json", "curves.png")),
-    "TS.sh": (("s1", "s2"), 7, ("report.json", "curves.png")),
+    "TS.sh": (("s1", "s2"), 8, ("report.json", "curves.png")),
     "SLQ.sh": (
         ("float32", "slq"),
         40,
