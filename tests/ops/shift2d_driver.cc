@@ -92,7 +92,7 @@ Geometry DrawGeometry() {
   const bool wide = Draw(0, 9) == 0;
   g.batch = Draw(1, 4);
   g.channels = wide ? Draw(1, 4) : Draw(1, 40);
-  const int64_t most = wide ? 150 : 20;
+  const int64_t most = wide ? 150 : Draw(0, 3) == 0 ? 34 : 20;
   const int64_t same = Draw(1, 3);
   auto axis = [&] {
     const int64_t stride = Draw(0, 5) == 0 ? Draw(1, 20) : Draw(0, 2) == 0 ? same : 1;

@@ -13,12 +13,15 @@
 
 namespace sspq {
 
-// Whether planes are small enough. It decides on the order of the sums, so no version of the loops
-// and nothing but sizes may matter.
-inline bool IsFlat(const Geometry& g) {
-  auto small = [](const Axis& a) { return a.stride == 1 && a.pad == 0 && a.in <= kMostFlat; };
+// Whether planes have at most this many rows and columns.
+inline bool AreFlat(const Geometry& g, int64_t most) {
+  auto small = [&](const Axis& a) { return a.stride == 1 && a.pad == 0 && a.in <= most; };
   return g.nchw && small(g.h) && small(g.w);
 }
+
+// Whether they are small enough for sums. It decides on the order of these, so no version of the
+// loops and nothing but sizes may matter.
+inline bool IsFlat(const Geometry& g) { return AreFlat(g, kMostFlat); }
 
 template <typename T>
 class FlatPlan {
@@ -26,10 +29,10 @@ class FlatPlan {
   FlatPlan(const Geometry& g, const ChannelTaps<T>& taps, bool backward)
       : forward_(g.channels), adjoint_(backward ? g.channels : 0) {
     const int64_t height = g.h.in, width = g.w.in;
-    // One row more, and a group for what is read beyond it.
-    const int64_t bits = (height + 1) * width + kFlatGroup;
+    // One row more, and two groups for what is read beyond it.
+    const int64_t bits = (height + 1) * width + 2 * kFlatGroup;
     shape_ = {height, width, (bits + kFlatRun - 1) / kFlatRun, nullptr, nullptr};
-    const uint32_t all = (1u << width) - 1;
+    const uint64_t all = (uint64_t{1} << width) - 1;
     rows_ =
         Masks(height, [&](int64_t i, int64_t d) { return i + d >= 0 && i + d < height ? all : 0; });
     columns_ = Masks(width, [&](int64_t, int64_t d) {

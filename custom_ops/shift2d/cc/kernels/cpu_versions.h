@@ -85,7 +85,7 @@ struct FlatTap {
 };
 
 static inline int64_t FlatSlack(int64_t height, int64_t width) {
-  return (height + kFlatReach + 2) * width + kFlatReach + 1 + 2 * kFlatGroup;
+  return (height + kFlatReach + 2) * width + kFlatReach + 1 + 3 * kFlatGroup;
 }
 
 // ---- NHWC
@@ -165,7 +165,9 @@ struct CpuKernels {
   void (*shift_gradient_planes)(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
                                 const T* x, const T* gy, int64_t count, double* columns,
                                 double* sum_x, double* sum_y);
-  // The same for small planes at stride 1.
+  // The same for small planes at stride 1. Sums take those of up to kMostFlat rows and columns,
+  // maps those of up to widest_flat_map.
+  int64_t widest_flat_map;
   void (*map_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count);
   void (*shift_gradient_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                               int64_t count, double* sum_x, double* sum_y);

@@ -101,18 +101,6 @@ __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, 
   }
 }
 
-// Calls body.Run<L>(block, channel) for all blocks.
-template <typename T, typename Body>
-SSPQ_INLINE void ForEachBlock(int64_t channels, const Body& body) {
-  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
-  int64_t b = 0, c = 0;
-  for (; c + kWide <= channels; c += kWide, ++b) body.template Run<kWide>(b, c);
-  for (; kNarrow > 1 && c + kNarrow <= channels; c += kNarrow, ++b) {
-    body.template Run<kNarrow>(b, c);
-  }
-  for (; c < channels; ++c, ++b) body.template Run<1>(b, c);
-}
-
 template <typename T>
 struct SampleBand {
   template <int L>

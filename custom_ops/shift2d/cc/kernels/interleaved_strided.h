@@ -51,16 +51,6 @@ class WindowPick {
   M below_, right_, used_;
 };
 
-// Calls body.Block<L>(channel) for all blocks.
-template <typename T, typename Body>
-SSPQ_INLINE void ForEachBlockOf(int64_t channels, const Body& body) {
-  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
-  int64_t c = 0;
-  for (; c + kWide <= channels; c += kWide) body.template Block<kWide>(c);
-  for (; kNarrow > 1 && c + kNarrow <= channels; c += kNarrow) body.template Block<kNarrow>(c);
-  for (; c < channels; ++c) body.template Block<1>(c);
-}
-
 // What two rows, one above the other, give for one pixel: the two values that are blended along W.
 template <typename T, int L>
 struct WindowPair {
@@ -86,7 +76,7 @@ struct WindowPair {
 template <typename T>
 struct SamplePixel {
   template <int L>
-  SSPQ_INLINE void Block(int64_t c) const {
+  SSPQ_INLINE void Run(int64_t, int64_t c) const {
     const WindowPair<T, L> pair(m, from, c);
     Store<T, L>(y + c,
                 Load<T, L>(m.lo_y + c) * pair.sample[0] + Load<T, L>(m.hi_y + c) * pair.sample[1]);
@@ -104,7 +94,7 @@ void SampleStrided(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end
     const int64_t row = i * m.stride_h + m.distances->row;
     int64_t column = m.distances->column;
     for (int64_t j = 0; j < m.out_w; ++j, column += m.stride_w, y += m.channels) {
-      ForEachBlockOf<T>(m.channels, SamplePixel<T>{m, Neighbours<T, 3>(m, in, row, column), y});
+      ForEachBlock<T>(m.channels, SamplePixel<T>{m, Neighbours<T, 3>(m, in, row, column), y});
     }
   }
 }
@@ -114,7 +104,7 @@ void SampleStrided(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end
 template <typename T>
 struct CorrelatePixel {
   template <int L>
-  SSPQ_INLINE void Block(int64_t c) const {
+  SSPQ_INLINE void Run(int64_t, int64_t c) const {
     typedef Vec<T, L> V;
     const WindowPair<T, L> pair(m, from, c);
     const V g = Load<T, L>(gy + c), lo_y = Load<T, L>(m.lo_y + c), hi_y = Load<T, L>(m.hi_y + c);
@@ -139,7 +129,7 @@ struct CorrelatePixel {
 template <typename T>
 struct AddRun {
   template <int L>
-  SSPQ_INLINE void Block(int64_t c) const {
+  SSPQ_INLINE void Run(int64_t, int64_t c) const {
     Sums<T, L> sums;
     sums.Load(to + c);
     sums.Add(Load<T, L>(run + c));
@@ -161,11 +151,11 @@ void CorrelateStrided(const PixelMap<T>& m, const T* x, const T* gy, int64_t beg
     const int64_t row = i * m.stride_h + m.distances->row;
     int64_t column = m.distances->column;
     for (int64_t j = 0; j < m.out_w; ++j, column += m.stride_w, g += m.channels) {
-      ForEachBlockOf<T>(m.channels,
-                        CorrelatePixel<T>{m, Neighbours<T, 3>(m, x, row, column), g, run});
+      ForEachBlock<T>(m.channels,
+                      CorrelatePixel<T>{m, Neighbours<T, 3>(m, x, row, column), g, run});
       if ((j + 1) % kSumRun != 0 && j + 1 < m.out_w) continue;
-      ForEachBlockOf<T>(m.channels, AddRun<T>{run, sums_x});
-      ForEachBlockOf<T>(m.channels, AddRun<T>{run + m.channels, sums_y});
+      ForEachBlock<T>(m.channels, AddRun<T>{run, sums_x});
+      ForEachBlock<T>(m.channels, AddRun<T>{run + m.channels, sums_y});
     }
   }
 }
@@ -176,7 +166,7 @@ void CorrelateStrided(const PixelMap<T>& m, const T* x, const T* gy, int64_t beg
 template <typename T>
 struct ExpandPixel {
   template <int L>
-  SSPQ_INLINE void Block(int64_t c) const {
+  SSPQ_INLINE void Run(int64_t, int64_t c) const {
     const WindowPick<T, L> pick(m, index, c);
     Vec<T, L> column[2];
     for (int d = 0; d < 2; ++d) {
@@ -205,7 +195,7 @@ void ExpandStrided(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t en
     for (int64_t b = 0; b < m.out_w; ++b, gx += m.channels) {
       const int64_t index = phase_h * m.phases_w + phase_w;
       const PixelDistances& d = m.distances[index];
-      ForEachBlockOf<T>(
+      ForEachBlock<T>(
           m.channels,
           ExpandPixel<T>{m, index, Neighbours<T, 2>(m, in, row + d.row, column + d.column),
                          weight_y, m.weight_x + phase_w * m.channels, gx});

@@ -104,26 +104,35 @@ class WindowStrip {
   V last_[kKeep ? N + 2 : 1];  // the row above
 };
 
+// All blocks of channels of a strip of N pixels. Only whole vectors are worth code of their own for
+// the middle of an image.
+template <typename T, int N, typename Body>
+struct StripBlocks {
+  template <int L>
+  SSPQ_INLINE void Run(int64_t, int64_t channel) const {
+    if (inside) {
+      body.template Strip<L, N, L == MostLanes<T>()>(channel, first);
+    } else {
+      body.template Strip<L, N, false>(channel, first);
+    }
+  }
+
+  const Body& body;
+  const int64_t first;
+  const bool inside;
+};
+
 // Calls body.Strip<L, N, kInside>(channel, first) for all blocks of channels of strips of N pixels
-// from `first` on; where N does not divide the width, the last strip begins `overlap` earlier or
+// from `first` on. Where N does not divide the width, the last strip begins earlier (`overlap`) or
 // reaches beyond the row.
 template <int N, typename T, typename Body>
 SSPQ_INLINE void ForEachStrip(const PixelMap<T>& m, bool overlap, const Body& body) {
-  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
-  const int64_t wide = m.channels / kWide * kWide, narrow = m.channels / kNarrow * kNarrow;
   for (int64_t j = 0; j < m.out_w; j += N) {
     const int64_t first = overlap && j + N > m.out_w ? m.out_w - N : j;
     const int64_t column = first + m.distances->column;
-    const bool inside = m.all_used && column >= 0 && column + N + 2 <= m.in_w;
-    if (inside && first + N <= m.out_w) {
-      for (int64_t c = 0; c < wide; c += kWide) body.template Strip<kWide, N, true>(c, first);
-    } else {
-      for (int64_t c = 0; c < wide; c += kWide) body.template Strip<kWide, N, false>(c, first);
-    }
-    for (int64_t c = wide; c < narrow; c += kNarrow) {
-      body.template Strip<kNarrow, N, false>(c, first);
-    }
-    for (int64_t c = narrow; c < m.channels; ++c) body.template Strip<1, N, false>(c, first);
+    const bool inside =
+        m.all_used && column >= 0 && column + N + 2 <= m.in_w && first + N <= m.out_w;
+    ForEachBlock<T>(m.channels, StripBlocks<T, N, Body>{body, first, inside});
   }
 }
 
@@ -246,20 +255,28 @@ struct CorrelateStrips {
   T* const runs;
 };
 
-// Adds `count` runs, [count, 2, channels], to the sums of channels from `channel` on.
-template <typename T, int L>
-SSPQ_INLINE void AddRuns(const T* runs, int64_t count, int64_t channels, int64_t channel,
-                         double* sums_x, double* sums_y) {
-  Sums<T, L> sum_x, sum_y;
-  sum_x.Load(sums_x + channel);
-  sum_y.Load(sums_y + channel);
-  for (const T* run = runs + channel; count > 0; --count, run += 2 * channels) {
-    sum_x.Add(Load<T, L>(run));
-    sum_y.Add(Load<T, L>(run + channels));
+// Adds `count` runs, [count, 2, channels], to the sums.
+template <typename T>
+struct AddRuns {
+  template <int L>
+  SSPQ_INLINE void Run(int64_t, int64_t channel) const {
+    Sums<T, L> x, y;
+    x.Load(sums_x + channel);
+    y.Load(sums_y + channel);
+    const T* run = runs + channel;
+    for (int64_t k = 0; k < count; ++k, run += 2 * channels) {
+      x.Add(Load<T, L>(run));
+      y.Add(Load<T, L>(run + channels));
+    }
+    x.Store(sums_x + channel);
+    y.Store(sums_y + channel);
   }
-  sum_x.Store(sums_x + channel);
-  sum_y.Store(sums_y + channel);
-}
+
+  const T* const runs;
+  const int64_t count, channels;
+  double* const sums_x;
+  double* const sums_y;
+};
 
 // `runs` has room for 2 * RunsOf(out_w) * channels values a row.
 template <typename T>
@@ -273,16 +290,8 @@ void CorrelateWindows(const PixelMap<T>& m, const T* x, const T* gy, int64_t beg
     ForEachStrip<kSumRun>(m, false, body);
   }
   // In the order of rows, as where there are no strips.
-  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
-  const int64_t count = (end - begin) * RunsOf(m.out_w), channels = m.channels;
-  int64_t c = 0;
-  for (; c + kWide <= channels; c += kWide) {
-    AddRuns<T, kWide>(runs, count, channels, c, sums_x, sums_y);
-  }
-  for (; c + kNarrow <= channels; c += kNarrow) {
-    AddRuns<T, kNarrow>(runs, count, channels, c, sums_x, sums_y);
-  }
-  for (; c < channels; ++c) AddRuns<T, 1>(runs, count, channels, c, sums_x, sums_y);
+  const int64_t count = (end - begin) * RunsOf(m.out_w);
+  ForEachBlock<T>(m.channels, AddRuns<T>{runs, count, m.channels, sums_x, sums_y});
 }
 
 }  // namespace SSPQ_CPU_VERSION

@@ -24,9 +24,10 @@ SSPQ_INLINE uint32_t InsideAt(const FlatShape& s, const FlatTap<T>& t, int64_t k
   return (s.rows[row * s.runs + run] & s.columns[column * s.runs + run]) >> k % kFlatRun;
 }
 
-// One plane of the map. `kShuffle`, for rows of at most L pixels: what is blended from the row
-// below is taken from among what was blended for the rows themselves; else it is blended once more.
-template <typename T, int L, bool kShuffle>
+// One plane of the map. What the row below gives is taken from among what was blended for the rows
+// themselves, where a row spans at most `kSpan` vectors, 1 or 2; with a span of 0 it is blended
+// once more.
+template <typename T, int L, int kSpan>
 class FlatMap {
  public:
   typedef Vec<T, L> V;
@@ -37,11 +38,12 @@ class FlatMap {
         hi_y_(Broadcast<T, L>(t.hi_y)),
         lo_x_(Broadcast<T, L>(t.lo_x)),
         hi_x_(Broadcast<T, L>(t.hi_x)),
-        row_below_(Count<T, L>() + static_cast<typename Lanes<T, L>::I>(s.width)),
+        row_below_(Count<T, L>() +
+                   static_cast<typename Lanes<T, L>::I>(s.width - (kSpan == 2 ? L : 0))),
         from_(in + t.row * s.width + t.column),
         width_(s.width),
         out_(out) {
-    if (kShuffle) above_ = Sample(0);
+    for (int n = 0; n < kSpan; ++n) samples_[n] = Sample(n * L);
   }
 
   // N vectors from pixel k on, the last of them only as far as `count` values. All are read before
@@ -68,15 +70,17 @@ class FlatMap {
   }
 
   SSPQ_INLINE V Blend(int64_t k) {
-    if (!kShuffle) {
+    if (kSpan == 0) {
       const T* const lower = from_ + width_ + k;
       const V below = MultiplyBits<T, L>(lo_x_, Load<T, L>(lower), Inside(inside_, k, 2)) +
                       MultiplyBits<T, L>(hi_x_, Load<T, L>(lower + 1), Inside(inside_, k, 3));
       return lo_y_ * Sample(k) + hi_y_ * below;
     }
-    const V above = above_;
-    above_ = Sample(k + L);
-    return lo_y_ * above + hi_y_ * Shuffle<T, L>(above, above_, row_below_);
+    const V above = samples_[0];
+    if (kSpan == 2) samples_[0] = samples_[kSpan == 2];
+    const V upper = samples_[0], lower = Sample(k + kSpan * L);
+    samples_[kSpan == 2] = lower;
+    return lo_y_ * above + hi_y_ * Shuffle<T, L>(upper, lower, row_below_);
   }
 
   const uint16_t* const inside_;
@@ -85,10 +89,10 @@ class FlatMap {
   const T* const from_;
   const int64_t width_;
   T* const out_;
-  V above_;
+  V samples_[kSpan > 0 ? kSpan : 1];  // those from the pixel to come on
 };
 
-template <typename T, bool kShuffle>
+template <typename T, int kSpan>
 SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out,
                                int64_t count) {
   constexpr int L = MostLanes<T>(), kTogether = 4;
@@ -97,7 +101,7 @@ SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const
   const int64_t whole = size > 0 ? (size - 1) / (kTogether * L) * (kTogether * L) : 0;
   const int64_t vectors = (size - whole + L - 1) / L, part = size - whole - (vectors - 1) * L;
   for (int64_t p = 0; p < count; ++p, in += size, out += size) {
-    FlatMap<T, L, kShuffle> plane(s, taps[p], in, out);
+    FlatMap<T, L, kSpan> plane(s, taps[p], in, out);
     for (int64_t k = 0; k < whole; k += kTogether * L) plane.template Store<kTogether>(k, L);
     switch (vectors) {
       case 1:
@@ -118,12 +122,21 @@ SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const
 
 template <typename T>
 void MapFlat(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count) {
-  constexpr int L = MostLanes<T>();
-  if (ShufflesFast<T, L>() && s.width <= L) {
-    MapFlatPlanes<T, ShufflesFast<T, L>()>(s, taps, in, out, count);
+  constexpr int L = MostLanes<T>(), kShuffles = ShufflesFast<T, L>();
+  if (kShuffles && s.width <= L) {
+    MapFlatPlanes<T, kShuffles>(s, taps, in, out, count);
+  } else if (kShuffles && s.width <= 2 * L) {
+    MapFlatPlanes<T, 2 * kShuffles>(s, taps, in, out, count);
   } else {
-    MapFlatPlanes<T, false>(s, taps, in, out, count);
+    MapFlatPlanes<T, 0>(s, taps, in, out, count);
   }
+}
+
+// The widest rows for which planes are mapped like this at all.
+template <typename T>
+constexpr int64_t WidestFlatMap() {
+  return ShufflesFast<T, MostLanes<T>()>() && 2 * MostLanes<T>() > kMostFlat ? 2 * MostLanes<T>()
+                                                                             : kMostFlat;
 }
 
 // ---- the gradient to the shift
@@ -167,7 +180,7 @@ SSPQ_INLINE void AddFlat(const FlatShape& s, const T* gy, Terms* terms, double* 
   *total_y += Fold(sum_y);
 }
 
-// The terms of one plane; kShuffle as above.
+// The terms of one plane. `kShuffle`, for rows of at most L pixels, as a span of 1 above.
 template <typename T, int L, bool kInteger, bool kShuffle>
 class FlatTerms {
  public:

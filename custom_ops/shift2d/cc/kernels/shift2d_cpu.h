@@ -66,20 +66,26 @@ class Shift2DCpu {
       : g_(g),
         taps_(g, shift),
         kernels_(KernelsOf(version, T())),
-        reference_(&version == &kReferenceVersion) {
+        reference_(&version == &kReferenceVersion),
+        flat_sums_(IsFlat(g)) {
     SplitBackward();
     if (reference_) return;
-    if (IsFlat(g)) {
-      flat_.reset(new FlatPlan<T>(g, taps_, backward));
-      return;
-    }
+    const bool maps_flat = AreFlat(g, kernels_.widest_flat_map);
+    if (maps_flat) flat_.reset(new FlatPlan<T>(g, taps_, backward));
+    if (flat_sums_) return;
     if (g.nchw) {
-      planes_.reset(new PlanePlan<T>(PlanePlan<T>::Forward(g, taps_)));
-      if (backward) plane_gradients_.reset(new PlanePlan<T>(PlanePlan<T>::Adjoint(g, taps_)));
+      if (backward || !maps_flat) {
+        planes_.reset(new PlanePlan<T>(PlanePlan<T>::Forward(g, taps_)));
+      }
+      if (backward && !maps_flat) {
+        plane_gradients_.reset(new PlanePlan<T>(PlanePlan<T>::Adjoint(g, taps_)));
+      }
       return;
     }
     pixels_.reset(new PixelPlan<T>(g, taps_, false));
     if (!backward) return;
+    const int64_t rows = g.h.in / slices_, band = BandRows(rows, g.w.in, BandBytes());
+    bands_ = std::max<int64_t>(1, (rows + band - 1) / band);
     if (g.h.stride == 1 && g.w.stride == 1) {
       pixel_gradients_.reset(new PixelPlan<T>(g, taps_, true));
     } else {
@@ -134,8 +140,9 @@ class Shift2DCpu {
   void Backward(const T* x, const T* gy, T* gx, double* partial, int64_t begin, int64_t end) const {
     const bool planes = g_.nchw;
     AlignedRoom<T> above_x(pixel_gradients_ ? pixel_gradients_->SampleRoom() : 0);
-    AlignedRoom<T> above_shift(pixels_ ? pixels_->CorrelateRoom(g_.h.out / slices_ + 1) : 0);
-    AlignedRoom<double> columns(planes && !flat_ ? ColumnSums(g_.w.out) : 0);
+    const int64_t rows = (g_.h.out / slices_ + 1) / bands_ + 1;
+    AlignedRoom<T> above_shift(pixels_ ? pixels_->CorrelateRoom(rows) : 0);
+    AlignedRoom<double> columns(planes && !flat_sums_ ? ColumnSums(g_.w.out) : 0);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t group = slices_ == 1 ? item : item / slices_, slice = item - group * slices_;
       const int64_t first = Cut(g_.batch, group, groups_), last = Cut(g_.batch, group + 1, groups_);
@@ -213,9 +220,8 @@ class Shift2DCpu {
 
   // Planes of `size` values for `plan` to read.
   PaddedPlanes<T> Planes(const T* data, int64_t size, const PlanePlan<T>* plan) const {
-    const int64_t slack = flat_  ? FlatSlack(g_.h.in, g_.w.in)
-                          : plan ? PlaneSlack(plan->shape.h)
-                                 : 0;  // the reference version
+    const int64_t slack = std::max(flat_ ? FlatSlack(g_.h.in, g_.w.in) : int64_t{0},
+                                   plan ? PlaneSlack(plan->shape.h) : int64_t{0});
     return PaddedPlanes<T>(data, size, g_.batch * g_.channels, slack);
   }
 
@@ -267,7 +273,7 @@ class Shift2DCpu {
       return;
     }
     const int64_t p = n * g_.channels + c;
-    if (flat_) {
+    if (flat_sums_) {
       kernels_.shift_gradient_flat(flat_->shape(), flat_->forward(c), values->Get(p),
                                    gradients->Get(p), count, &sum_x[c], &sum_y[c]);
       return;
@@ -338,13 +344,11 @@ class Shift2DCpu {
                   in_end = Cut(g_.h.in, slice + 1, slices_);
     const int64_t out_begin = Cut(g_.h.out, slice, slices_);
     const int64_t out_end = Cut(g_.h.out, slice + 1, slices_);
-    const int64_t band = BandRows(in_end - in_begin, g_.w.in, BandBytes());
-    const int64_t bands = std::max<int64_t>(1, (in_end - in_begin + band - 1) / band);
     std::fill(sum_x, sum_x + 2 * g_.channels, 0.0);
     for (int64_t n = first; n < last; ++n) {
-      for (int64_t k = 0; k < bands; ++k) {
+      for (int64_t k = 0; k < bands_; ++k) {
         auto cut = [&](int64_t from, int64_t to, int64_t at) {
-          return from + Cut(to - from, at, bands);
+          return from + Cut(to - from, at, bands_);
         };
         InputGradientRows(gy, n, k == 0, cut(in_begin, in_end, k), cut(in_begin, in_end, k + 1),
                           above_x, gx);
@@ -387,13 +391,13 @@ class Shift2DCpu {
   const Geometry g_;
   const ChannelTaps<T> taps_;
   const CpuKernels<T>& kernels_;
-  const bool reference_;
+  const bool reference_, flat_sums_;
   // NCHW; then NHWC, whose gradient to x is a sampling at stride 1 only.
   std::unique_ptr<FlatPlan<T>> flat_;
   std::unique_ptr<PlanePlan<T>> planes_, plane_gradients_;
   std::unique_ptr<PixelPlan<T>> pixels_, pixel_gradients_;
   std::unique_ptr<ExpandPlan<T>> expanded_gradients_;
-  int64_t slices_ = 1, groups_ = 1;
+  int64_t slices_ = 1, groups_ = 1, bands_ = 1;  // bands: of an image's slice, NHWC
 };
 
 }  // namespace sspq

@@ -77,6 +77,18 @@ constexpr int NarrowerBlock(int lanes) {
   return lanes > 4 ? (sizeof(T) == 8 ? 2 : 4) : 1;
 }
 
+// Calls body.Run<L>(block, channel) for all blocks.
+template <typename T, typename Body>
+SSPQ_INLINE void ForEachBlock(int64_t channels, const Body& body) {
+  constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
+  int64_t b = 0, c = 0;
+  for (; c + kWide <= channels; c += kWide, ++b) body.template Run<kWide>(b, c);
+  for (; kNarrow > 1 && c + kNarrow <= channels; c += kNarrow, ++b) {
+    body.template Run<kNarrow>(b, c);
+  }
+  for (; c < channels; ++c, ++b) body.template Run<1>(b, c);
+}
+
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Load(const T* p) {
   return *reinterpret_cast<const typename Lanes<T, L>::U*>(p);
