@@ -80,6 +80,9 @@ inline const char* SizeLimit(const Geometry& g) {
 template <typename Int>
 SSPQ_HD inline Int FloorDiv(Int a, Int b) {  // b > 0
   if (b == 1) return a;  // the usual stride; a division takes as long as thirty additions
+#if !defined(__CUDA_ARCH__)
+  if (a >= -b && a < b) return a >= 0 ? 0 : -1;  // that of most first pixels
+#endif
   return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
 

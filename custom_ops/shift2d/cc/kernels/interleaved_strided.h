@@ -77,6 +77,9 @@ template <typename T>
 struct SamplePixel {
   template <int L>
   SSPQ_INLINE void Run(int64_t, int64_t c) const {
+    for (int n = 1; n < 3; ++n) {
+      for (int d = 0; d < 2; ++d) Prefetch(from.at[n][d] + c, 4096);
+    }
     const WindowPair<T, L> pair(m, from, c);
     Store<T, L>(y + c,
                 Load<T, L>(m.lo_y + c) * pair.sample[0] + Load<T, L>(m.hi_y + c) * pair.sample[1]);
