@@ -12,6 +12,7 @@
 #include "custom_ops/shift2d/cc/kernels/interleaved_strided.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_window.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {

@@ -6,6 +6,7 @@
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {

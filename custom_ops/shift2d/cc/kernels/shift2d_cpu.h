@@ -14,6 +14,7 @@
 #include "custom_ops/shift2d/cc/kernels/aligned.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_dispatch.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_flat_plan.h"
+#include "custom_ops/shift2d/cc/kernels/cpu_padded_planes.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_pixel_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_reference.h"
@@ -24,38 +25,6 @@ namespace sspq {
 
 inline const CpuKernels<float>& KernelsOf(const CpuVersion& v, float) { return v.of_float; }
 inline const CpuKernels<double>& KernelsOf(const CpuVersion& v, double) { return v.of_double; }
-
-// Planes of a tensor, with room around them for whole vectors: the first and the last few come from
-// a copy, all others lie between planes that may be read as well.
-template <typename T>
-class PaddedPlanes {
- public:
-  PaddedPlanes(const T* data, int64_t size, int64_t count, int64_t slack)
-      : data_(data),
-        size_(size),
-        count_(count),
-        slack_(slack),
-        edge_((slack + size - 1) / std::max<int64_t>(1, size)) {}
-
-  // How many planes from p on can be had at once, at most `wanted`.
-  int64_t Run(int64_t p, int64_t wanted) const {
-    if (p < edge_ || p >= count_ - edge_) return 1;
-    return std::min(wanted, count_ - edge_ - p);
-  }
-
-  const T* Get(int64_t p) {
-    const T* plane = data_ + p * size_;
-    if (p >= edge_ && p < count_ - edge_) return plane;
-    copy_.resize(size_ + 2 * slack_);
-    std::copy(plane, plane + size_, copy_.begin() + slack_);
-    return copy_.data() + slack_;
-  }
-
- private:
-  const T* const data_;
-  const int64_t size_, count_, slack_, edge_;
-  AlignedVector<T> copy_;
-};
 
 template <typename T>
 class Shift2DCpu {
