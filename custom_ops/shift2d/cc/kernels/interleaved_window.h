@@ -53,8 +53,9 @@ class WindowStrip {
     right_ = LoadMask<T, L>(masks + m.channels);
     if (!kInside) used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
     upper_ = NextRow();
-#pragma GCC unroll 16
-    for (int k = 0; kKeep && k < N + 2; ++k) last_[k] = Column(upper_, k);
+    Unrolled<kKeep ? N + 2 : 0>::Run([&](int k) __attribute__((always_inline)) {
+      last_[k] = Column(upper_, k);
+    });
   }
 
   // Calls visit(k, left, right, sample) for the N pixels of the next row.
@@ -62,14 +63,13 @@ class WindowStrip {
   SSPQ_INLINE void Row(const Visit& visit) {
     const T* const lower = NextRow();
     V column = Down(lower, 0), next = Down(lower, 1), left = Pick(column, next);
-#pragma GCC unroll 16
-    for (int k = 0; k < N; ++k) {
+    Unrolled<N>::Run([&](int k) __attribute__((always_inline)) {
       column = next;
       next = Down(lower, k + 2);
       const V right = Pick(column, next);
       visit(k, left, right, lo_x_ * left + hi_x_ * right);
       left = right;
-    }
+    });
     upper_ = lower;
   }
 

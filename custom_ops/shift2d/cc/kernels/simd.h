@@ -77,6 +77,22 @@ constexpr int NarrowerBlock(int lanes) {
   return lanes > 4 ? (sizeof(T) == 8 ? 2 : 4) : 1;
 }
 
+// Calls body(0) to body(N - 1), each with a number that the compiler knows, so that vectors in
+// small arrays stay in registers. Compilers differ in the pragmas for that.
+template <int N>
+struct Unrolled {
+  template <typename Body>
+  static SSPQ_INLINE void Run(const Body& body) {
+    Unrolled<N - 1>::Run(body);
+    body(N - 1);
+  }
+};
+template <>
+struct Unrolled<0> {
+  template <typename Body>
+  static SSPQ_INLINE void Run(const Body&) {}
+};
+
 // Calls body.Run<L>(block, channel) for all blocks.
 template <typename T, typename Body>
 SSPQ_INLINE void ForEachBlock(int64_t channels, const Body& body) {
