@@ -156,15 +156,15 @@ class PixelPlan {
   PixelPlan(const PixelPlan&) = delete;  // the map points into the plan
 
   const PixelMap<T>& map() const { return map_; }
-  // Values for the kernels to work in.
-  int64_t SampleRoom() const { return InStrips(map_) ? 0 : Room(1); }
-  // `rows` are worked off at a time.
+  // Values for sample_rows and shift_gradient_rows to work in, the latter with `rows` at a time.
+  int64_t SampleRoom() const { return map_.windows ? 0 : Room(1); }
   int64_t CorrelateRoom(int64_t rows) const {
-    if (InStrips(map_) && !map_.integer) return rows * RunsOf(map_.out_w) * 2 * map_.channels;
-    return Room(3);
+    if (!map_.windows || map_.integer) return Room(3);
+    return (InStrips(map_) ? rows * RunsOf(map_.out_w) : 1) * 2 * map_.channels;
   }
 
  private:
+  // That of `rows` rows that go from one row to the next.
   int64_t Room(int64_t rows) const {
     return rows * map_.out_w * map_.channels + (map_.choices ? PickRoom(map_.in_w, map_.out_w) : 0);
   }

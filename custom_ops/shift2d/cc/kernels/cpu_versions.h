@@ -75,7 +75,7 @@ struct FlatShape {
 // What one channel reads: pixel (i, j) of the output is a blend of pixels (i + row, j + column) and
 // their neighbours to the right and below. Far shifts are clamped to what rows and columns hold.
 // `inside` has, for every kFlatGroup pixels, the bits of those whose four are inside: (0, 0), (0,
-// 1), (1, 0), (1, 1).
+// 1), (1, 0), (1, 1), also for the row below the last.
 template <typename T>
 struct FlatTap {
   const uint16_t* inside;
@@ -171,14 +171,13 @@ struct CpuKernels {
   void (*map_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count);
   void (*shift_gradient_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                               int64_t count, double* sum_x, double* sum_y);
-  // Output rows [begin, end) of one image. `above` holds out_w * channels values, and PickRoom more
-  // if there are `choices`; `start` is
-  // false if the rows before `begin` were sampled by the call before, with the same `above`.
+  // Output rows [begin, end) of one image. `above` is room to work in, as much as PixelPlan tells;
+  // `start` is false if the rows before `begin` were sampled by the call before, with the same
+  // `above`.
   void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
                       T* above, T* out);
   void (*expand_rows)(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out);
-  // Adds the sums over output rows [begin, end), by channel. `above` holds 3 times out_w * channels
-  // values, and PickRoom more as above.
+  // Adds the sums over output rows [begin, end), by channel.
   void (*shift_gradient_rows)(const PixelMap<T>& m, const T* x, const T* gy, bool start,
                               int64_t begin, int64_t end, T* above, double* sum_x, double* sum_y);
 };

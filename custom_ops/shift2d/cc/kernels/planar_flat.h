@@ -25,6 +25,26 @@ SSPQ_INLINE uint32_t InsideAt(const FlatShape& s, const FlatTap<T>& t, int64_t k
   return (s.rows[row * s.runs + run] & s.columns[column * s.runs + run]) >> k % kFlatRun;
 }
 
+// What both maps and sums know of one plane.
+template <typename T, int L>
+struct FlatPlane {
+  SSPQ_INLINE FlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* in)
+      : lo_y(Broadcast<T, L>(t.lo_y)),
+        hi_y(Broadcast<T, L>(t.hi_y)),
+        lo_x(Broadcast<T, L>(t.lo_x)),
+        hi_x(Broadcast<T, L>(t.hi_x)),
+        from(in + t.row * s.width + t.column) {}
+
+  const Vec<T, L> lo_y, hi_y, lo_x, hi_x;
+  const T* const from;
+};
+
+// Which of the lanes of two vectors in a row lie `distance` after those of the first.
+template <typename T, int L>
+SSPQ_INLINE Mask<T, L> LanesAfter(int64_t distance) {
+  return Count<T, L>() + static_cast<typename Lanes<T, L>::I>(distance);
+}
+
 // One plane of the map. What the row below gives is taken from among what was blended for the rows
 // themselves, where a row spans at most `kSpan` vectors, 1 or 2; with a span of 0 it is blended
 // once more.
@@ -34,17 +54,12 @@ class FlatMap {
   typedef Vec<T, L> V;
 
   SSPQ_INLINE FlatMap(const FlatShape& s, const FlatTap<T>& t, const T* in, T* out)
-      : inside_(t.inside),
-        lo_y_(Broadcast<T, L>(t.lo_y)),
-        hi_y_(Broadcast<T, L>(t.hi_y)),
-        lo_x_(Broadcast<T, L>(t.lo_x)),
-        hi_x_(Broadcast<T, L>(t.hi_x)),
-        row_below_(Count<T, L>() +
-                   static_cast<typename Lanes<T, L>::I>(s.width - (kSpan == 2 ? L : 0))),
-        from_(in + t.row * s.width + t.column),
+      : plane_(s, t, in),
+        inside_(t.inside),
+        row_below_(LanesAfter<T, L>(s.width - (kSpan == 2 ? L : 0))),
         width_(s.width),
         out_(out) {
-    for (int n = 0; n < kSpan; ++n) samples_[n] = Sample(n * L);
+    for (int n = 0; n < kSpan; ++n) samples_[n] = Sample(n * L, 0);
   }
 
   // N vectors from pixel k on, the last of them only as far as `count` values. All are read before
@@ -64,30 +79,25 @@ class FlatMap {
   }
 
  private:
-  // Of the rows themselves, blended along W.
-  SSPQ_INLINE V Sample(int64_t k) const {
-    return MultiplyBits<T, L>(lo_x_, Load<T, L>(from_ + k), Inside(inside_, k, 0)) +
-           MultiplyBits<T, L>(hi_x_, Load<T, L>(from_ + k + 1), Inside(inside_, k, 1));
+  // Of the rows themselves (u = 0) or the ones below, blended along W.
+  SSPQ_INLINE V Sample(int64_t k, int u) const {
+    const T* const row = plane_.from + u * width_ + k;
+    return MultiplyBits<T, L>(plane_.lo_x, Load<T, L>(row), Inside(inside_, k, 2 * u)) +
+           MultiplyBits<T, L>(plane_.hi_x, Load<T, L>(row + 1), Inside(inside_, k, 2 * u + 1));
   }
 
   SSPQ_INLINE V Blend(int64_t k) {
-    if (kSpan == 0) {
-      const T* const lower = from_ + width_ + k;
-      const V below = MultiplyBits<T, L>(lo_x_, Load<T, L>(lower), Inside(inside_, k, 2)) +
-                      MultiplyBits<T, L>(hi_x_, Load<T, L>(lower + 1), Inside(inside_, k, 3));
-      return lo_y_ * Sample(k) + hi_y_ * below;
-    }
+    if (kSpan == 0) return plane_.lo_y * Sample(k, 0) + plane_.hi_y * Sample(k, 1);
     const V above = samples_[0];
     if (kSpan == 2) samples_[0] = samples_[kSpan == 2];
-    const V upper = samples_[0], lower = Sample(k + kSpan * L);
+    const V upper = samples_[0], lower = Sample(k + kSpan * L, 0);
     samples_[kSpan == 2] = lower;
-    return lo_y_ * above + hi_y_ * Shuffle<T, L>(upper, lower, row_below_);
+    return plane_.lo_y * above + plane_.hi_y * Shuffle<T, L>(upper, lower, row_below_);
   }
 
+  const FlatPlane<T, L> plane_;
   const uint16_t* const inside_;
-  const V lo_y_, hi_y_, lo_x_, hi_x_;
   const Mask<T, L> row_below_;
-  const T* const from_;
   const int64_t width_;
   T* const out_;
   V samples_[kSpan > 0 ? kSpan : 1];  // those from the pixel to come on
@@ -188,14 +198,7 @@ class FlatTerms {
   typedef Vec<T, L> V;
 
   SSPQ_INLINE FlatTerms(const FlatShape& s, const FlatTap<T>& t, const T* x)
-      : shape_(s),
-        tap_(t),
-        lo_y_(Broadcast<T, L>(t.lo_y)),
-        hi_y_(Broadcast<T, L>(t.hi_y)),
-        lo_x_(Broadcast<T, L>(t.lo_x)),
-        hi_x_(Broadcast<T, L>(t.hi_x)),
-        row_below_(Count<T, L>() + static_cast<typename Lanes<T, L>::I>(s.width)),
-        from_(x + t.row * s.width + t.column) {
+      : plane_(s, t, x), shape_(s), tap_(t), row_below_(LanesAfter<T, L>(s.width)) {
     static_assert(!(kInteger && kShuffle), "integer shifts read one more row");
     if (kShuffle) above_ = Row(0, 0, ~0u);
   }
@@ -210,12 +213,13 @@ class FlatTerms {
     } else {
       lower = Row(k, 1, limit);
     }
-    V x = lo_y_ * upper.slope + hi_y_ * lower.slope, y = lower.sample - upper.sample;
+    V x = plane_.lo_y * upper.slope + plane_.hi_y * lower.slope, y = lower.sample - upper.sample;
     if (kInteger && tap_.integer_y) {
-      const T* const row = from_ + k - shape_.width;
-      const V before =
-          MultiplyBits<T, L>(lo_x_, Load<T, L>(row), limit & InsideAt(shape_, tap_, k, -1, 0)) +
-          MultiplyBits<T, L>(hi_x_, Load<T, L>(row + 1), limit & InsideAt(shape_, tap_, k, -1, 1));
+      const T* const row = plane_.from + k - shape_.width;
+      const V before = MultiplyBits<T, L>(plane_.lo_x, Load<T, L>(row),
+                                          limit & InsideAt(shape_, tap_, k, -1, 0)) +
+                       MultiplyBits<T, L>(plane_.hi_x, Load<T, L>(row + 1),
+                                          limit & InsideAt(shape_, tap_, k, -1, 1));
       y = Broadcast<T, L>(T(0.5)) * (lower.sample - before);
     }
     if (kShuffle && limit != ~0u) {
@@ -229,11 +233,11 @@ class FlatTerms {
  private:
   // Of the row itself (u = 0) or the one below.
   SSPQ_INLINE FlatRow<T, L> Row(int64_t k, int u, uint32_t limit) const {
-    const T* const row = from_ + k + u * shape_.width;
+    const T* const row = plane_.from + k + u * shape_.width;
     const V a = Load<T, L>(row);
     const V b = KeepBits<T, L>(Load<T, L>(row + 1), limit & Inside(tap_.inside, k, 2 * u + 1));
     const uint32_t in_a = limit & Inside(tap_.inside, k, 2 * u);
-    FlatRow<T, L> r = {MultiplyBits<T, L>(lo_x_, a, in_a) + hi_x_ * b,
+    FlatRow<T, L> r = {MultiplyBits<T, L>(plane_.lo_x, a, in_a) + plane_.hi_x * b,
                        SubtractBits<T, L>(b, a, in_a)};
     if (kInteger && tap_.integer_x) {
       const uint32_t in_before = limit & InsideAt(shape_, tap_, k, u, -1);
@@ -242,11 +246,10 @@ class FlatTerms {
     return r;
   }
 
+  const FlatPlane<T, L> plane_;
   const FlatShape& shape_;
   const FlatTap<T> tap_;
-  const V lo_y_, hi_y_, lo_x_, hi_x_;
   const Mask<T, L> row_below_;
-  const T* const from_;
   FlatRow<T, L> above_;
 };
 

@@ -150,6 +150,8 @@ class Shift2DCpu {
   static int64_t MostItems() { return 32; }
   // What a thread works on at a time, so that both gradients find it in the cache.
   static int64_t BandBytes() { return 64 * 1024; }
+  // The same of one tensor in and one out, in strips: long bands, as each begins with a row twice.
+  static int64_t StripBandBytes() { return 100 * 1024; }
 
   // Where share `at` of `shares` of n things begins. A division takes as long as a row of pixels.
   static int64_t Cut(int64_t n, int64_t at, int64_t shares) {
@@ -282,7 +284,7 @@ class Shift2DCpu {
   template <typename Visit>
   void ForEachBand(int64_t begin, int64_t end, int64_t height, int64_t width,
                    const Visit& visit) const {
-    const int64_t band = BandRows(height, width, InStrips() ? 100 * 1024 : BandBytes());
+    const int64_t band = BandRows(height, width, InStrips() ? StripBandBytes() : BandBytes());
     int64_t n = begin / std::max<int64_t>(1, height), first = begin - n * height;
     for (int64_t left = end - begin; left > 0; ++n, first = 0) {
       const int64_t last = std::min(height, first + left);
