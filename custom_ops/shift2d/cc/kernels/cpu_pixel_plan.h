@@ -71,27 +71,36 @@ class ReadPlan {
   bool all_used() const { return all_used_; }
 
   // Of the first distance.
-  std::vector<PixelChoices> Choices() const {
-    std::vector<PixelChoices> choices((channels_ + kChoiceGroup - 1) / kChoiceGroup);
-    for (int64_t c = 0; c < channels_; ++c) {
-      if (!used_[c]) continue;
-      PixelChoices& group = choices[c / kChoiceGroup];
-      AddChoice(rows_[c], group.row, &group.rows);
-      AddChoice(columns_[c], group.column, &group.columns);
+  std::vector<FarWindow> FarWindows() const {
+    std::vector<FarWindow> windows((channels_ + kFarGroup - 1) / kFarGroup);
+    for (int64_t first = 0; first < channels_; first += kFarGroup) {
+      const int64_t end = std::min(channels_, first + kFarGroup);
+      FarWindow* const w = &windows[first / kFarGroup];
+      if (!Span(rows_, first, end, &w->row, &w->rows) ||
+          !Span(columns_, first, end, &w->column, &w->columns)) {
+        w->rows = 0;
+      }
     }
-    return choices;
+    return windows;
   }
 
  private:
   typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type Lane;
 
-  static void AddChoice(Lane value, int32_t* values, int32_t* count) {
-    if (*count < 0 || std::find(values, values + *count, value) != values + *count) return;
-    if (*count == kMostChoices) {
-      *count = -1;
-    } else {
-      values[(*count)++] = static_cast<int32_t>(value);
+  // The least and the number of different `values` of channels [first, end) that read; whether
+  // these are few.
+  bool Span(const AlignedVector<Lane>& values, int64_t first, int64_t end, int32_t* least,
+            int32_t* count) const {
+    Lane low = std::numeric_limits<Lane>::max(), high = std::numeric_limits<Lane>::min();
+    for (int64_t c = first; c < end; ++c) {
+      if (!used_[c]) continue;
+      low = std::min(low, values[c]);
+      high = std::max(high, values[c]);
     }
+    if (low > high) low = high = 0;
+    *least = static_cast<int32_t>(low);
+    *count = static_cast<int32_t>(std::min<int64_t>(high - low + int64_t{1}, kFarReach + 1));
+    return *count <= kFarReach;
   }
 
   void SetMasks(const PixelDistances& d, int64_t at) {
@@ -142,10 +151,10 @@ class PixelPlan {
     map_.all_used = reads_.all_used();
     if (InStrips(map_)) zero_row_.resize(map_.in_w * map_.channels, T(0));
     map_.zero_row = zero_row_.data();
-    // On short rows gathers are as fast; long ones would not stay in the cache.
-    const bool pick = !map_.windows && map_.stride_w == 1 && map_.out_w >= 8 && map_.out_w <= 1024;
-    if (pick) choices_ = reads_.Choices();
-    map_.choices = pick ? choices_.data() : nullptr;
+    const bool far =
+        !map_.windows && map_.stride_h <= kMostFarStride && map_.stride_w <= kMostFarStride;
+    if (far) far_ = reads_.FarWindows();
+    map_.far = far ? far_.data() : nullptr;
     map_.lo_y = y_.lo.data();
     map_.hi_y = y_.hi.data();
     map_.lo_x = x_.lo.data();
@@ -157,18 +166,17 @@ class PixelPlan {
 
   const PixelMap<T>& map() const { return map_; }
   // Values for sample_rows and shift_gradient_rows to work in, the latter with `rows` at a time.
-  int64_t SampleRoom() const { return map_.windows ? 0 : Room(1); }
+  int64_t SampleRoom() const {
+    return map_.windows ? 0 : map_.out_w * map_.channels + FarRoom(map_, 1);
+  }
   int64_t CorrelateRoom(int64_t rows) const {
-    if (!map_.windows || map_.integer) return Room(3);
-    return (InStrips(map_) ? rows * RunsOf(map_.out_w) : 1) * 2 * map_.channels;
+    const int64_t row = map_.out_w * map_.channels, runs = rows * RunsOf(map_.out_w) * 2;
+    if (!map_.windows) return 3 * row + FarRoom(map_, 2) + runs * kFarGroup;
+    if (map_.integer) return 3 * row;
+    return (InStrips(map_) ? runs : 2) * map_.channels;
   }
 
  private:
-  // That of `rows` rows that go from one row to the next.
-  int64_t Room(int64_t rows) const {
-    return rows * map_.out_w * map_.channels + (map_.choices ? PickRoom(map_.in_w, map_.out_w) : 0);
-  }
-
   // One axis, by channel. A weight of NaN makes the whole channel NaN.
   struct AxisWeights {
     AxisWeights(const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all, bool adjoint)
@@ -187,7 +195,7 @@ class PixelPlan {
 
   ReadPlan<T> reads_;
   AlignedVector<T> zero_row_;
-  std::vector<PixelChoices> choices_;
+  std::vector<FarWindow> far_;
   AxisWeights y_, x_;
   PixelMap<T> map_;
 };

@@ -112,31 +112,43 @@ struct PixelReads {
   const T* zeros;              // [channels]: a pixel outside
 };
 
-// The different distances along H and along W within a group of channels, so that a block picks its
-// channels from few rows, and then from few columns.
-constexpr int kChoiceGroup = 16, kMostChoices = 7;
+// What a group of channels reads for one pixel where that is few rows and columns: `rows` from
+// `row` on, and likewise columns. Also for the next pixel to the right and below, one more is read.
+constexpr int kFarGroup = 16, kFarReach = 7;
 
-struct PixelChoices {
-  int32_t rows, columns;  // how many there are; -1 where there are too many
-  int32_t row[kMostChoices], column[kMostChoices];
+struct FarWindow {
+  int32_t row, rows, column, columns;  // 0 rows where there are too many
 };
 
-// Values that picking works in.
-static inline int64_t PickRoom(int64_t in_w, int64_t out_w) {
-  return kChoiceGroup * (in_w + 3 * out_w + 4);
-}
+// Pixels of a strip and rows of its buffer.
+constexpr int kFarStrip = 16, kFarRows = 16, kMostFarStride = 3;
 
 // Sampling. There is one distance a channel, as of all else.
 template <typename T>
 struct PixelMap : PixelReads<T> {
-  const PixelChoices* choices;  // by group of channels; null where nothing is to be picked
-  bool integer;                 // some channel's shift is an exact integer along some axis
-  bool all_used;                // all channels read
-  const T* zero_row;            // [in_w, channels]: a row outside, if InStrips()
+  const FarWindow* far;  // by group of channels; null where all is near, or too far
+  bool integer;          // some channel's shift is an exact integer along some axis
+  bool all_used;         // all channels read
+  const T* zero_row;     // [in_w, channels]: a row outside, if InStrips()
   int64_t out_h, out_w, stride_h, stride_w;
   const T *lo_y, *hi_y, *lo_x, *hi_x;
   const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
 };
+
+// Values to work in for FarWindows: a strip of a row of input.
+template <typename T>
+static inline int64_t FarColumns(const PixelMap<T>& m) {
+  return kFarGroup * ((kFarStrip - 1) * m.stride_w + kFarReach + 1);
+}
+
+// All that FarWindows work in, with `values` for every pixel: also what the rows that have been
+// read give to the next call.
+template <typename T>
+static inline int64_t FarRoom(const PixelMap<T>& m, int64_t values) {
+  if (m.far == nullptr) return 0;
+  return kFarGroup * kFarStrip * kFarRows + FarColumns(m) +
+         m.channels * m.out_w * values * kFarReach;
+}
 
 // Whether a map is worked off in strips.
 template <typename T>

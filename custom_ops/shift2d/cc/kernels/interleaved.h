@@ -5,9 +5,9 @@
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_H_
 
-#include <type_traits>
-
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_ahead.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_far.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_rows.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_strided.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_window.h"
@@ -17,65 +17,26 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// Asks for memory that the rows to come will read or write. A block leaves gaps between pixels that
-// the processor's own prefetching does not see through, so every block asks for its share of what
-// comes next, in the order of memory.
-template <typename T>
-class ReadAhead {
- public:
-  // `from` is where the coming rows begin; each of `steps` steps is for `lines` cache lines.
-  SSPQ_INLINE ReadAhead(const T* from, int64_t block, int64_t steps, int64_t lines)
-      : next_(reinterpret_cast<const char*>(from) + block * steps * lines * 64), lines_(lines) {}
-  SSPQ_INLINE void Step() {
-    for (int64_t k = 0; k < lines_; ++k, next_ += 64) __builtin_prefetch(next_, 0, 2);
-  }
-
- private:
-  const char* next_;
-  const int64_t lines_;
-};
-
-// How many lines of input a block asks for with every output pixel: about as many as it reads.
-template <bool kStrideOne, typename T>
-SSPQ_INLINE int64_t InputLines(const PixelMap<T>& m) {
-  if (kStrideOne) return 1;
-  return (m.stride_h < 3 ? m.stride_h : 2) * (m.stride_w < 3 ? m.stride_w : 3);
-}
-
-// The first input that output rows before `end` do not read.
-template <typename T>
-SSPQ_INLINE const T* NextInput(const PixelMap<T>& m, const T* in, int64_t end) {
-  const int64_t below = m.distances->last_row > 0 ? m.distances->last_row : 0;
-  return in + (end * m.stride_h + below) * m.in_w * m.channels;
-}
-
-// Whole vectors alone are worth the code.
+// Whether a block reads from few rows and columns. Only whole vectors are worth code for that.
 template <typename T, int L>
-using PickedOrGatheredRow =
-    typename std::conditional<L == MostLanes<T>(), PickedRow<T, L>, GatheredRow<T, L>>::type;
-
-// Whether few distances are read.
-template <typename T>
-SSPQ_INLINE bool CanPick(const PixelMap<T>& m, int64_t channel) {
-  if (m.choices == nullptr) return false;
-  const PixelChoices& choices = m.choices[channel / kChoiceGroup];
-  return choices.rows >= 0 && choices.columns >= 0;
+SSPQ_INLINE bool IsFar(const PixelMap<T>& m, int64_t channel) {
+  return L == MostLanes<T>() && m.far != nullptr && m.far[channel / kFarGroup].rows > 0;
 }
 
 // ---- sampling
 
-template <typename T, int L, typename Row, bool kStrideOne>
+template <typename T, int L, bool kStrideOne>
 __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, int64_t channel,
                                            const T* in, bool start, int64_t begin, int64_t end,
                                            T* above, T* out) {
   typedef Vec<T, L> V;
+  typedef GatheredRow<T, L> Row;
   const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t width = m.out_w, stride = m.stride_w, channels = m.channels;
-  T* const room = above + channels * width;
   above += channel * width;
   const int64_t steps = (end - begin) * width;
-  ReadAhead<T> inputs(NextInput(m, in, end), block, steps, InputLines<kStrideOne>(m));
+  ReadAhead<T> inputs(NextInput(m, in, end), block, steps, InputLines(m));
   ReadAhead<T> outputs(out + end * width * channels, block, steps, 1);
   T* y;
   auto keep = [&](int64_t j, V, V left, V right) __attribute__((always_inline)) {
@@ -93,11 +54,11 @@ __attribute__((noinline)) void SampleBlock(const PixelMap<T>& m, int64_t block, 
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = i * m.stride_h;
     if (m.stride_h != 1 || (start && i == begin)) {
-      const Row upper(m, 0, channel, in, row, room);
+      const Row upper(m, 0, channel, in, row);
       VisitRow<kStrideOne, false>(upper, width, stride, keep);
     }
     y = out + i * width * channels + channel;
-    const Row lower(m, 0, channel, in, row + 1, room);
+    const Row lower(m, 0, channel, in, row + 1);
     VisitRow<kStrideOne, false>(lower, width, stride, blend);
   }
 }
@@ -106,16 +67,14 @@ template <typename T>
 struct SampleBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
-    if (CanPick(m, c)) return RunOn<L, PickedOrGatheredRow<T, L>>(b, c);
-    RunOn<L, GatheredRow<T, L>>(b, c);
-  }
-
-  template <int L, typename Row>
-  SSPQ_INLINE void RunOn(int64_t b, int64_t c) const {
+    if (IsFar<T, L>(m, c)) {
+      T* const room = above + m.channels * m.out_w;
+      return SampleFar<T, MostLanes<T>()>(m, b, c, in, start, begin, end, room, out);
+    }
     if (m.stride_w == 1) {
-      SampleBlock<T, L, Row, true>(m, b, c, in, start, begin, end, above, out);
+      SampleBlock<T, L, true>(m, b, c, in, start, begin, end, above, out);
     } else {
-      SampleBlock<T, L, Row, false>(m, b, c, in, start, begin, end, above, out);
+      SampleBlock<T, L, false>(m, b, c, in, start, begin, end, above, out);
     }
   }
 
@@ -151,9 +110,7 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
   // Of the row above: samples and slopes side by side; of the row above that: samples.
   T* const last = above + 2 * channel * width;
   T* const sample_before = above + 2 * channels * width + channel * width;
-  T* const room = above + 3 * channels * width;
-  ReadAhead<T> inputs(NextInput(m, x, end), block, (end - begin) * width,
-                      InputLines<kStrideOne>(m));
+  ReadAhead<T> inputs(NextInput(m, x, end), block, (end - begin) * width, InputLines(m));
   auto slope_of = [&](V before, V left, V right) __attribute__((always_inline)) {
     return kInteger ? scale_x * (right - Either<T, L>(integer_x, before, left)) : right - left;
   };
@@ -191,11 +148,11 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
     const int64_t row = i * m.stride_h;
     for (int64_t r = kInteger ? row - 1 : row; r <= row; ++r) {
       if (m.stride_h == 1 && !(start && i == begin)) break;
-      const Row upper(m, 0, channel, x, r, room);
+      const Row upper(m, 0, channel, x, r);
       VisitRow<kStrideOne, kInteger>(upper, width, stride, keep);
     }
     g = gy + i * width * channels + channel;
-    const Row lower(m, 0, channel, x, row + 1, room);
+    const Row lower(m, 0, channel, x, row + 1);
     VisitRow<kStrideOne, kInteger>(lower, width, stride, correlate);
   }
   sum_x.Store(sums_x + channel);
@@ -207,7 +164,11 @@ struct CorrelateBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
     if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
-    if (CanPick(m, c)) return RunOn<L, PickedOrGatheredRow<T, L>>(b, c);
+    if (IsFar<T, L>(m, c) && !m.integer) {
+      T* const room = above + 3 * m.channels * m.out_w;
+      return CorrelateFar<T, MostLanes<T>()>(m, b, c, x, gy, start, begin, end, room, sums_x,
+                                             sums_y);
+    }
     RunOn<L, GatheredRow<T, L>>(b, c);
   }
 

@@ -4,8 +4,9 @@
 #define SSPQ_SHIFT2D_INTERLEAVED_EXPAND_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
-#include "custom_ops/shift2d/cc/kernels/interleaved.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_ahead.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_rows.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_strided.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
 
 namespace sspq {

@@ -1,6 +1,5 @@
 // What a block of channels of an NHWC image reads along a row. Channels may read different pixels:
-// from a window of two by two or from a few rows and columns, by masked loads, or from anywhere, by
-// gathers.
+// from a window of two by two, by masked loads, or from anywhere, by gathers.
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_ROWS_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_ROWS_H_
 
@@ -18,7 +17,7 @@ class WindowRow {
   typedef Mask<T, L> M;
 
   SSPQ_INLINE WindowRow(const PixelReads<T>& m, int64_t index, int64_t channel, const T* in,
-                        int64_t row, T* = nullptr)
+                        int64_t row)
       : width_(m.in_w), channels_(m.channels), column_(m.distances[index].column) {
     const int64_t r = row + m.distances[index].row;
     const T* const at = in + column_ * channels_ + channel;
@@ -69,6 +68,7 @@ class WindowRow {
   M below_, right_, used_;
   V left_;
 };
+
 // From anywhere: every channel for itself.
 template <typename T, int L>
 class GatheredRow {
@@ -78,7 +78,7 @@ class GatheredRow {
   typedef typename Lanes<T, L>::I I;
 
   SSPQ_INLINE GatheredRow(const PixelReads<T>& m, int64_t index, int64_t channel, const T* in,
-                          int64_t row, T* = nullptr)
+                          int64_t row)
       : width_(m.in_w),
         channels_(m.channels),
         begin_(-m.distances[index].column),
@@ -113,109 +113,6 @@ class GatheredRow {
   const int64_t width_, channels_, begin_, end_;
   const T* const from_;
   M columns_, used_, offset_;
-};
-
-// to[k] = the lanes of from[n][k] that lanes[n] has, of all N n; zero in others.
-template <typename T, int L, int N>
-__attribute__((noinline)) void PickLanes(const T* const* from, const Mask<T, L>* lanes,
-                                         int64_t step, int64_t count, T* to) {
-  const T* p[N + 1];  // copies of its own stay in registers: `to` might alias the arguments
-  Mask<T, L> m[N + 1];
-  for (int n = 0; n < N; ++n) {
-    p[n] = from[n];
-    m[n] = lanes[n];
-  }
-  for (int64_t k = 0; k < count; ++k) {
-    Vec<T, L> v = {};
-    for (int n = 0; n < N; ++n) {
-      v = Replace<T, L>(v, m[n], Load<T, L>(p[n]));
-      p[n] += step;
-    }
-    Store<T, L>(to + k * L, v);
-  }
-}
-
-template <typename T, int L>
-SSPQ_INLINE void PickLanes(int n, const T* const* from, const Mask<T, L>* lanes, int64_t step,
-                           int64_t count, T* to) {
-  static_assert(kMostChoices == 7, "one case for each number");
-  switch (n) {
-    case 0:
-      return PickLanes<T, L, 0>(from, lanes, step, count, to);
-    case 1:
-      return PickLanes<T, L, 1>(from, lanes, step, count, to);
-    case 2:
-      return PickLanes<T, L, 2>(from, lanes, step, count, to);
-    case 3:
-      return PickLanes<T, L, 3>(from, lanes, step, count, to);
-    case 4:
-      return PickLanes<T, L, 4>(from, lanes, step, count, to);
-    case 5:
-      return PickLanes<T, L, 5>(from, lanes, step, count, to);
-    case 6:
-      return PickLanes<T, L, 6>(from, lanes, step, count, to);
-    default:
-      return PickLanes<T, L, 7>(from, lanes, step, count, to);
-  }
-}
-
-// From a few rows and columns: each channel is picked from its row first, into a row of the block
-// alone with zeros at its sides, and from its column second.
-template <typename T, int L>
-class PickedRow {
- public:
-  typedef Vec<T, L> V;
-  typedef Mask<T, L> M;
-  typedef typename Lanes<T, L>::I I;
-
-  SSPQ_INLINE PickedRow(const PixelMap<T>& m, int64_t index, int64_t channel, const T* in,
-                        int64_t row, T* room)
-      : picked_(room + L) {
-    const PixelChoices& choices = m.choices[channel / kChoiceGroup];
-    const int64_t at = index * m.channels + channel;
-    const M rows = LoadMask<T, L>(static_cast<const T*>(m.rows) + at);
-    const M columns = LoadMask<T, L>(static_cast<const T*>(m.columns) + at);
-    const M used = LoadMask<T, L>(static_cast<const T*>(m.used) + at);
-    const T* from[kMostChoices];
-    M lanes[kMostChoices];
-    int n = 0;
-    for (int k = 0; k < choices.rows; ++k) {
-      const int64_t r = row + choices.row[k];
-      if (r < 0 || r >= m.in_h) continue;
-      from[n] = in + r * m.in_w * m.channels + channel;
-      lanes[n++] = used & (rows == static_cast<I>(choices.row[k]));
-    }
-    // Columns -1 to out_w are wanted, which are columns [begin, end) of the input.
-    const int64_t count = m.out_w + 2;
-    int64_t begin = 0, end = 0;
-    for (int k = 0; k < choices.columns; ++k) {
-      const int64_t first = choices.column[k] - 1;
-      begin = first < begin ? first : begin;
-      end = first + count > end ? first + count : end;
-    }
-    T* const zero = room + (count - begin) * L;  // column 0
-    const int64_t inside = end < m.in_w ? end : m.in_w;
-    for (int64_t q = begin; q < 0; ++q) Store<T, L>(zero + q * L, V{});
-    PickLanes<T, L>(n, from, lanes, m.channels, inside, zero);
-    for (int64_t q = inside; q < end; ++q) Store<T, L>(zero + q * L, V{});
-    for (int k = 0; k < choices.columns; ++k) {
-      from[k] = zero + (choices.column[k] - 1) * L;
-      lanes[k] = columns == static_cast<I>(choices.column[k]);
-    }
-    PickLanes<T, L>(choices.columns, from, lanes, L, count, room);
-  }
-
-  // All columns are there.
-  SSPQ_INLINE int64_t begin() const { return -1; }
-  SSPQ_INLINE int64_t end() const { return INT64_MAX; }
-
-  SSPQ_INLINE V Inside(int64_t k) const { return Load<T, L>(picked_ + k * L); }
-  SSPQ_INLINE void Start(int64_t) {}
-  SSPQ_INLINE V Following(int64_t k) const { return Inside(k); }
-  SSPQ_INLINE V Anywhere(int64_t k) const { return Inside(k); }
-
- private:
-  const T* const picked_;
 };
 
 // Calls visit(j, before, left, right) with the pixels that output j of a row reads: the two that

@@ -53,7 +53,9 @@ class Shift2DCpu {
     }
     pixels_.reset(new PixelPlan<T>(g, taps_, false));
     if (!backward) return;
-    const int64_t rows = g.h.in / slices_, band = BandRows(rows, g.w.in, BandBytes());
+    const int64_t rows = g.h.in / slices_,
+                  band =
+                      BandRows(rows, g.w.in, pixels_->map().far ? StripBandBytes() : BandBytes());
     bands_ = std::max<int64_t>(1, (rows + band - 1) / band);
     if (g.h.stride == 1 && g.w.stride == 1) {
       pixel_gradients_.reset(new PixelPlan<T>(g, taps_, true));
@@ -172,7 +174,9 @@ class Shift2DCpu {
   }
 
   // NHWC, shifts within a pixel at stride 1, as both maps are then: in strips, not row by row.
-  bool InStrips() const { return pixels_ && sspq::InStrips(pixels_->map()); }
+  bool InStrips() const {
+    return pixels_ && (sspq::InStrips(pixels_->map()) || pixels_->map().far != nullptr);
+  }
 
   // About as many rows as make up `bytes`; strips start anew with every band, which therefore are
   // equally long.
