@@ -28,10 +28,14 @@ class InOrder {
   const T *x_, *y_;
 };
 
+// What a strip has to look out for: nothing, as all columns are inside and all channels read; that
+// its first column and its last two may be outside, as where shifts are within a pixel and nothing
+// is padded; or all.
+enum StripCare { kInside, kAtBorder, kAnywhere };
+
 // What a block of channels reads of the rows of N pixels from `first` on, going down from row to
-// row. `kInside`: all columns are inside and all channels read. `kKeep`: the row above stays in
-// registers; else it is loaded again.
-template <typename T, int L, int N, bool kInside, bool kKeep>
+// row. `kKeep`: the row above stays in registers; else it is loaded again.
+template <typename T, int L, int N, StripCare kCare, bool kKeep>
 class WindowStrip {
  public:
   typedef Vec<T, L> V;
@@ -51,7 +55,7 @@ class WindowStrip {
     const T* const masks = static_cast<const T*>(m.masks) + m.distances->mask + channel;
     below_ = LoadMask<T, L>(masks);
     right_ = LoadMask<T, L>(masks + m.channels);
-    if (!kInside) used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
+    if (kCare == kAnywhere) used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
     upper_ = NextRow();
     Unrolled<kKeep ? N + 2 : 0>::Run([&](int k) __attribute__((always_inline)) {
       last_[k] = Column(upper_, k);
@@ -80,7 +84,8 @@ class WindowStrip {
   }
 
   SSPQ_INLINE V Column(const T* from, int k) const {
-    if (!kInside && (column_ + k < 0 || column_ + k >= width_)) return V{};
+    const bool may_be_outside = kCare == kAnywhere || (kCare == kAtBorder && (k == 0 || k >= N));
+    if (may_be_outside && (column_ + k < 0 || column_ + k >= width_)) return V{};
     return Load<T, L>(from + k * channels_);
   }
 
@@ -92,7 +97,7 @@ class WindowStrip {
 
   SSPQ_INLINE V Pick(V left, V right) const {
     const V v = Replace<T, L>(left, right_, right);
-    return kInside ? v : Keep<T, L>(v, used_);
+    return kCare == kAnywhere ? Keep<T, L>(v, used_) : v;
   }
 
   const V lo_x_, hi_x_;
@@ -111,19 +116,22 @@ template <typename T, int N, typename Body>
 struct StripBlocks {
   template <int L>
   SSPQ_INLINE void Run(int64_t, int64_t channel) const {
-    if (inside) {
-      body.template Strip<L, N, L == MostLanes<T>()>(channel, first);
+    constexpr bool kWhole = L == MostLanes<T>();
+    if (care == kInside) {
+      body.template Strip<L, N, kWhole ? kInside : kAnywhere>(channel, first);
+    } else if (care == kAtBorder) {
+      body.template Strip<L, N, kWhole ? kAtBorder : kAnywhere>(channel, first);
     } else {
-      body.template Strip<L, N, false>(channel, first);
+      body.template Strip<L, N, kAnywhere>(channel, first);
     }
   }
 
   const Body& body;
   const int64_t first;
-  const bool inside;
+  const StripCare care;
 };
 
-// Calls body.Strip<L, N, kInside>(channel, first) for all blocks of channels of strips of N pixels
+// Calls body.Strip<L, N, kCare>(channel, first) for all blocks of channels of strips of N pixels
 // from `first` on. Where N does not divide the width, the last strip begins earlier (`overlap`) or
 // reaches beyond the row.
 template <int N, typename T, typename Body>
@@ -131,9 +139,11 @@ SSPQ_INLINE void ForEachStrip(const PixelMap<T>& m, bool overlap, const Body& bo
   for (int64_t j = 0; j < m.out_w; j += N) {
     const int64_t first = overlap && j + N > m.out_w ? m.out_w - N : j;
     const int64_t column = first + m.distances->column;
-    const bool inside =
-        m.all_used && column >= 0 && column + N + 2 <= m.in_w && first + N <= m.out_w;
-    ForEachBlock<T>(m.channels, StripBlocks<T, N, Body>{body, first, inside});
+    StripCare care = kAnywhere;
+    if (m.all_used && first + N <= m.out_w && column >= -1 && column + N <= m.in_w) {
+      care = column >= 0 && column + N + 2 <= m.in_w ? kInside : kAtBorder;
+    }
+    ForEachBlock<T>(m.channels, StripBlocks<T, N, Body>{body, first, care});
   }
 }
 
@@ -150,14 +160,14 @@ constexpr bool kManyRegisters = kVectorBytes == 64;
 // ---- sampling
 
 // Output rows [begin, end) of pixels [first, first + N).
-template <typename T, int L, int N, bool kInside>
+template <typename T, int L, int N, StripCare kCare>
 __attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, int64_t channel,
                                            int64_t first, int64_t begin, int64_t end,
                                            InOrder<T>* ahead, T* out) {
   typedef Vec<T, L> V;
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t channels = m.channels;
-  WindowStrip<T, L, N, kInside, kManyRegisters> strip(m, in, channel, first, begin);
+  WindowStrip<T, L, N, kCare, kManyRegisters> strip(m, in, channel, first, begin);
   InOrder<T> prefetch = *ahead;
   V above[N];
   strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) { above[k] = sample; });
@@ -175,9 +185,9 @@ __attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, in
 
 template <typename T>
 struct SampleStrips {
-  template <int L, int N, bool kInside>
+  template <int L, int N, StripCare kCare>
   SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
-    SampleStrip<T, L, N, kInside>(m, in, channel, first, begin, end, ahead, out);
+    SampleStrip<T, L, N, kCare>(m, in, channel, first, begin, end, ahead, out);
   }
 
   const PixelMap<T>& m;
@@ -206,14 +216,14 @@ void SampleWindows(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end
 
 // The runs of output rows [begin, end) of pixels [first, first + N), as far as these belong to the
 // row: [end - begin, all runs of a row, 2, channels], of which it writes its own to `runs`.
-template <typename T, int L, int N, bool kInside>
+template <typename T, int L, int N, StripCare kCare>
 __attribute__((noinline)) void CorrelateStrip(const PixelMap<T>& m, const T* x, const T* gy,
                                               int64_t channel, int64_t first, int64_t begin,
                                               int64_t end, const T** ahead, T* runs) {
   typedef Vec<T, L> V;
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t channels = m.channels, width = m.out_w, row_runs = RunsOf(width) * 2 * channels;
-  WindowStrip<T, L, N, kInside, false> strip(m, x, channel, first, begin);
+  WindowStrip<T, L, N, kCare, false> strip(m, x, channel, first, begin);
   const T* next = *ahead;
   V sample_above[N], slope_above[N];
   strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
@@ -225,7 +235,7 @@ __attribute__((noinline)) void CorrelateStrip(const PixelMap<T>& m, const T* x, 
   for (int64_t i = begin; i < end; ++i) {
     V run_x = {}, run_y = {};
     strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
-      if (!kInside && first + k >= width) return;
+      if (kCare == kAnywhere && first + k >= width) return;
       Prefetch(next, 0);
       next += 64 / sizeof(T);
       const V slope = right - left, gradient = Load<T, L>(g + k * channels);
@@ -244,9 +254,9 @@ __attribute__((noinline)) void CorrelateStrip(const PixelMap<T>& m, const T* x, 
 
 template <typename T>
 struct CorrelateStrips {
-  template <int L, int N, bool kInside>
+  template <int L, int N, StripCare kCare>
   SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
-    CorrelateStrip<T, L, N, kInside>(m, x, gy, channel, first, begin, end, ahead, runs);
+    CorrelateStrip<T, L, N, kCare>(m, x, gy, channel, first, begin, end, ahead, runs);
   }
 
   const PixelMap<T>& m;
