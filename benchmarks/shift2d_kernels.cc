@@ -156,7 +156,9 @@ void Measure(Geometry g, float reach, int threads, int rounds) {
          pool.Share(kernel.backward_items(), [&](int64_t begin, int64_t end) {
            kernel.Backward(x.data(), gy.data(), gx.data(), partial.data(), begin, end);
          });
-         kernel.Finish(partial.data(), false, gshift.data());
+         pool.Share(g.channels, [&](int64_t begin, int64_t end) {
+           kernel.Finish(partial.data(), false, begin, end, gshift.data());
+         });
        }},
       {"by_pixel", [&] {
          pool.Share(out, [&](int64_t begin, int64_t end) {

@@ -78,7 +78,9 @@ Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<
   Share(kernel.backward_items(), threads, [&](int64_t begin, int64_t end) {
     kernel.Backward(x.data(), gy.data(), r.gx.data(), partial.data(), begin, end);
   });
-  kernel.Finish(partial.data(), false, r.gshift.data());
+  Share(g.channels, threads, [&](int64_t begin, int64_t end) {
+    kernel.Finish(partial.data(), false, begin, end, r.gshift.data());
+  });
   std::vector<T> alone(x.size(), poison);
   Share(kernel.input_gradient_items(), threads, [&](int64_t begin, int64_t end) {
     kernel.InputGradient(gy.data(), alone.data(), begin, end);

@@ -16,6 +16,24 @@
 
 namespace sspq {
 
+// Distances and masks of channels, as wide as T.
+template <typename T>
+using LaneOf = typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type;
+
+// How far away channels read along one axis, and whether they do at all: -1 or 0. Where a channel
+// does not, its distance is 0.
+template <typename T>
+struct AxisDistances {
+  explicit AxisDistances(int64_t size) : distance(size), reads(size) {}
+
+  void Set(int64_t k, bool does, int64_t value) {
+    distance[k] = does ? static_cast<LaneOf<T>>(value) : 0;
+    reads[k] = does ? -1 : 0;
+  }
+
+  AlignedVector<LaneOf<T>> distance, reads;
+};
+
 // What channels read, for all distances of one map.
 template <typename T>
 class ReadPlan {
@@ -30,31 +48,30 @@ class ReadPlan {
     distances_.reserve(distances);
   }
 
-  // Appends a distance (row(c), column(c)) for every channel c; where used(c) is false, c reads
-  // nothing.
-  template <typename Used, typename Row, typename Column>
-  void Add(const Used& used, const Row& row, const Column& column) {
-    const int64_t none = std::numeric_limits<int64_t>::max();
+  // Appends a distance for every channel c: rows.distance[at_row + c] and likewise along W. Where
+  // one of them does not read, c reads nothing. The loops are such that compilers vectorise them.
+  void Add(const AxisDistances<T>& rows, int64_t at_row, const AxisDistances<T>& columns,
+           int64_t at_column) {
     const int64_t at = static_cast<int64_t>(distances_.size()) * channels_;
-    int64_t top = none, left = none, bottom = -none, right = -none;
+    Lane* const used = &used_[at];
+    const Lane *const in_rows = &rows.reads[at_row], *const in_columns = &columns.reads[at_column];
+    Lane all = -1;
     for (int64_t c = 0; c < channels_; ++c) {
-      const bool reads = used(c);
-      const int64_t r = reads ? row(c) : 0, d = reads ? column(c) : 0;
-      rows_[at + c] = static_cast<Lane>(r);
-      columns_[at + c] = static_cast<Lane>(d);
-      used_[at + c] = reads ? -1 : 0;
-      all_used_ = all_used_ && reads;
-      if (!reads) continue;
-      top = std::min(top, r);
-      bottom = std::max(bottom, r);
-      left = std::min(left, d);
-      right = std::max(right, d);
+      used[c] = in_rows[c] & in_columns[c];
+      all &= used[c];
     }
-    if (top == none) top = left = bottom = right = 0;
-    const bool window = bottom - top <= 1 && right - left <= 1;
+    all_used_ = all_used_ && all != 0;
+    PixelDistances d;
+    const Lane* const row = Copy(&rows.distance[at_row], used, &rows_[at], &d.row, &d.last_row);
+    const Lane* const column =
+        Copy(&columns.distance[at_column], used, &columns_[at], &d.column, &d.last_column);
+    const bool window = d.last_row - d.row <= 1 && d.last_column - d.column <= 1;
+    d.mask = window ? 2 * at : -1;
     windows_ = windows_ && window;
-    distances_.push_back({top, left, bottom, right, window ? 2 * at : -1});
-    if (window) SetMasks(distances_.back(), at);
+    distances_.push_back(d);
+    if (!window) return;
+    SetMask(row, used, d.row, &masks_[d.mask]);
+    SetMask(column, used, d.column, &masks_[d.mask + channels_]);
   }
 
   void Fill(PixelReads<T>* m) const {
@@ -85,7 +102,31 @@ class ReadPlan {
   }
 
  private:
-  typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type Lane;
+  typedef LaneOf<T> Lane;
+
+  // Those distances that are used, 0 for others, and the least and the greatest of them.
+  const Lane* Copy(const Lane* from, const Lane* used, Lane* to, int64_t* least,
+                   int64_t* greatest) const {
+    const Lane most = std::numeric_limits<Lane>::max();
+    Lane low = most, high = -most;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const Lane value = from[c] & used[c];
+      to[c] = value;
+      low = std::min<Lane>(low, value | (~used[c] & most));
+      high = std::max<Lane>(high, value | (~used[c] & -most));
+    }
+    const bool any = low <= high;
+    *least = any ? low : 0;
+    *greatest = any ? high : 0;
+    return to;
+  }
+
+  // Which channels read the second of two rows or columns.
+  void SetMask(const Lane* distance, const Lane* used, int64_t first, Lane* mask) const {
+    for (int64_t c = 0; c < channels_; ++c) {
+      mask[c] = -static_cast<Lane>(distance[c] != static_cast<Lane>(first)) & used[c];
+    }
+  }
 
   // The least and the number of different `values` of channels [first, end) that read; whether
   // these are few.
@@ -101,14 +142,6 @@ class ReadPlan {
     *least = static_cast<int32_t>(low);
     *count = static_cast<int32_t>(std::min<int64_t>(high - low + int64_t{1}, kFarReach + 1));
     return *count <= kFarReach;
-  }
-
-  void SetMasks(const PixelDistances& d, int64_t at) {
-    for (int64_t c = 0; c < channels_; ++c) {
-      if (!used_[at + c]) continue;
-      masks_[d.mask + c] = rows_[at + c] != d.row ? -1 : 0;
-      masks_[d.mask + channels_ + c] = columns_[at + c] != d.column ? -1 : 0;
-    }
   }
 
   const int64_t channels_;
@@ -131,22 +164,10 @@ class PixelPlan {
     map_.stride_h = adjoint ? 1 : g.h.stride;
     map_.stride_w = adjoint ? 1 : g.w.stride;
     map_.integer = false;
+    const AxisDistances<T> rows = Distances(g.h, taps.y, taps, adjoint);
+    const AxisDistances<T> columns = Distances(g.w, taps.x, taps, adjoint);
     for (int64_t c = 0; c < g.channels; ++c) map_.integer = map_.integer || taps.IsInteger(c);
-    auto distance = [&](const Axis& a, const Tap<T>& t) {
-      return adjoint ? a.pad - t.offset - 1 : t.offset - a.pad;
-    };
-    auto row = [&](int64_t c) { return distance(g.h, taps.y[c]); };
-    auto column = [&](int64_t c) { return distance(g.w, taps.x[c]); };
-    // Whether any of three taps ever lies between 0 and `in`.
-    auto reached = [](int64_t from, int64_t out, int64_t stride, int64_t in) {
-      return from <= in && from + (out - 1) * stride + 1 >= 0;
-    };
-    reads_.Add(
-        [&](int64_t c) {
-          return !taps.IsLost(c) && reached(row(c), map_.out_h, map_.stride_h, map_.in_h) &&
-                 reached(column(c), map_.out_w, map_.stride_w, map_.in_w);
-        },
-        row, column);
+    reads_.Add(rows, 0, columns, 0);
     reads_.Fill(&map_);
     map_.all_used = reads_.all_used();
     if (InStrips(map_)) zero_row_.resize(map_.in_w * map_.channels, T(0));
@@ -177,6 +198,22 @@ class PixelPlan {
   }
 
  private:
+  static AxisDistances<T> Distances(const Axis& a, const std::vector<Tap<T>>& axis_taps,
+                                    const ChannelTaps<T>& all, bool adjoint) {
+    const int64_t channels = static_cast<int64_t>(axis_taps.size());
+    AxisDistances<T> distances(channels);
+    const int64_t in = adjoint ? a.out : a.in, out = adjoint ? a.in : a.out;
+    const int64_t last = (out - 1) * (adjoint ? 1 : a.stride) + 1;  // from the first tap on
+    for (int64_t c = 0; c < channels; ++c) {
+      const int64_t offset = axis_taps[c].offset;
+      const int64_t from = adjoint ? a.pad - offset - 1 : offset - a.pad;
+      // Whether any of three taps ever lies between 0 and `in`.
+      distances.Set(c, from <= in && from + last >= 0, from);
+    }
+    for (int64_t c : all.lost) distances.Set(c, false, 0);
+    return distances;
+  }
+
   // One axis, by channel. A weight of NaN makes the whole channel NaN.
   struct AxisWeights {
     AxisWeights(const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all, bool adjoint)
@@ -218,10 +255,7 @@ class ExpandPlan {
     map_.taps_w = x_.taps;
     for (int64_t py = 0; py < y_.phases * y_.taps; ++py) {
       for (int64_t px = 0; px < x_.phases * x_.taps; ++px) {
-        const int64_t at_y = py * g.channels, at_x = px * g.channels;
-        reads_.Add([&](int64_t c) { return y_.reads[at_y + c] && x_.reads[at_x + c]; },
-                   [&](int64_t c) { return y_.distance[at_y + c]; },
-                   [&](int64_t c) { return x_.distance[at_x + c]; });
+        reads_.Add(y_.distances, py * g.channels, x_.distances, px * g.channels);
       }
     }
     reads_.Fill(&map_);
@@ -238,17 +272,15 @@ class ExpandPlan {
     AxisReaders(const Axis& a, const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all)
         : phases(a.stride == 1 ? 1 : std::min(a.stride, a.in)),
           taps(a.stride == 1 ? 2 : 1),
-          reads(phases * taps * axis_taps.size()),
-          distance(reads.size()),
-          weight(reads.size()) {
+          distances(phases * taps * axis_taps.size()),
+          weight(phases * taps * axis_taps.size()) {
       size_t at = 0;
       for (int64_t p = 0; p < phases; ++p) {
         for (int tap = 0; tap < taps; ++tap) {
           for (size_t c = 0; c < axis_taps.size(); ++c, ++at) {
             const Reads<T> r = ReadersOf(a, axis_taps[c], p);
             const bool lost = all.IsLost(c);
-            reads[at] = !lost && tap < r.count;
-            distance[at] = r.first + tap;
+            distances.Set(at, !lost && tap < r.count, r.first + tap);
             weight[at] = lost            ? std::numeric_limits<T>::quiet_NaN()
                          : tap < r.count ? r.weight[tap]
                                          : T(0);
@@ -259,8 +291,7 @@ class ExpandPlan {
 
     int64_t phases;
     int32_t taps;
-    std::vector<char> reads;
-    std::vector<int64_t> distance;
+    AxisDistances<T> distances;
     AlignedVector<T> weight;
   };
 

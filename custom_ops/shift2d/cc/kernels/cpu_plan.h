@@ -22,9 +22,10 @@ struct ChannelTaps {
 
   // `shift` is [2, channels]: along W, then along H.
   ChannelTaps(const Geometry& g, const T* shift) : y(g.channels), x(g.channels) {
+    const Axis h = g.h, w = g.w;  // which nothing that is written here can change
     for (int64_t c = 0; c < g.channels; ++c) {
-      x[c] = MakeTap(shift[c], g.w);
-      y[c] = MakeTap(shift[g.channels + c], g.h);
+      x[c] = MakeTap(shift[c], w);
+      y[c] = MakeTap(shift[g.channels + c], h);
       if (IsLost(c)) lost.push_back(c);
     }
   }

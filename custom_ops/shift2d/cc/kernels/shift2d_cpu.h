@@ -128,21 +128,25 @@ class Shift2DCpu {
     }
   }
 
-  // Adds the partial sums up, in order, into `gshift` [2, channels].
-  void Finish(double* partial, bool normalize, T* gshift) const {
+  // Adds the partial sums of channels [begin, end) up, in order, into `gshift` [2, channels].
+  void Finish(double* partial, bool normalize, int64_t begin, int64_t end, T* gshift) const {
     const int64_t channels = g_.channels;
     // Set by set, in the order of memory; into the first set.
     for (int64_t s = 1; s < sets(); ++s) {
-      const double* const set = partial + 2 * s * channels;
-      for (int64_t k = 0; k < 2 * channels; ++k) partial[k] += set[k];
+      for (int64_t first : {int64_t{0}, channels}) {
+        double* const to = partial + first;
+        const double* const set = to + 2 * s * channels;
+        for (int64_t c = begin; c < end; ++c) to[c] += set[c];
+      }
     }
-    for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t c = begin; c < end; ++c) {
       double *const x = &partial[c], *const y = &partial[channels + c];
       if (normalize) NormalizeGradient(x, y);
       gshift[c] = static_cast<T>(*x);
       gshift[channels + c] = static_cast<T>(*y);
     }
     for (int64_t c : taps_.lost) {
+      if (c < begin || c >= end) continue;
       gshift[c] = gshift[channels + c] = std::numeric_limits<T>::quiet_NaN();
     }
   }
@@ -164,10 +168,12 @@ class Shift2DCpu {
   int64_t sets() const { return std::max<int64_t>(1, g_.nchw ? groups_ : groups_ * slices_); }
 
   // Few images are cut into slices, many into groups; either depends on sizes alone, never on the
-  // number of threads. A set of partial sums takes 16 bytes a channel: small tensors are cut less.
+  // number of threads. A set of partial sums takes 16 bytes a channel, which Finish reads again:
+  // small tensors are cut less.
   void SplitBackward() {
     const int64_t bytes = g_.batch * g_.h.in * g_.w.in * static_cast<int64_t>(sizeof(T));
-    const int64_t most = std::max<int64_t>(1, std::min(MostItems(), bytes / 16));
+    const int64_t wanted = std::max(bytes / 512, std::min<int64_t>(4, bytes / 16));
+    const int64_t most = std::max<int64_t>(1, std::min(MostItems(), wanted));
     groups_ = std::min(g_.batch, most);
     slices_ = std::min(g_.nchw ? g_.channels : g_.h.out, most / std::max<int64_t>(1, g_.batch));
     slices_ = std::max<int64_t>(1, slices_);

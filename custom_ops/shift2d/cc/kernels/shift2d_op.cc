@@ -17,6 +17,7 @@ using ::tensorflow::Tensor;
 // Rough cycles per element, for TensorFlow's decision how finely to cut.
 constexpr int64_t kForwardCost = 4;
 constexpr int64_t kBackwardCost = 12;
+constexpr int64_t kFinishCost = 2;
 
 // Runs work(begin, end) over [0, items), `elements` touched in all.
 template <typename Work>
@@ -83,7 +84,10 @@ class Shift2DBackward : public Shift2DCpuKernel {
         [&](int64_t begin, int64_t end) {
           kernel.Backward(x_data, gy_data, gx_data, partial.data(), begin, end);
         });
-    kernel.Finish(partial.data(), attrs_.normalize, gshift->flat<T>().data());
+    T* gshift_data = gshift->flat<T>().data();
+    Run(ctx, g.channels, kernel.partial_size(), kFinishCost, [&](int64_t begin, int64_t end) {
+      kernel.Finish(partial.data(), attrs_.normalize, begin, end, gshift_data);
+    });
   }
 };
 
