@@ -1,7 +1,8 @@
-// shift2d on NHWC images, in blocks of as many channels as a vector holds, row by row. The channels
-// of a block may read different pixels; masked loads, or gathers where shifts differ much, bring
-// these together, and from there on all channels are treated alike: blended along W with the pixel
-// before, and along H with the row above, which a buffer keeps.
+// shift2d on NHWC images, in blocks of as many channels as a vector holds, row by row where nothing
+// faster is made for. The channels of a block may read different pixels; gathers, or masked loads
+// where shifts are within a pixel, bring these together, and from there on all channels are treated
+// alike: blended along W with the pixel before, and along H with the row above, which a buffer
+// keeps.
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_H_
 

@@ -38,17 +38,17 @@ class LanePick {
   Mask<T, L> lanes_[N];
 };
 
-// Calls body.Run<N>() with the least N of a few that is `count` at least.
+// Calls body.Run<N>() with N = PickedFor(count): code is made for a few numbers only.
+SSPQ_INLINE int64_t PickedFor(int64_t count) { return count <= 4 ? 4 : count <= 6 ? 6 : kFarReach; }
 template <typename Body>
 SSPQ_INLINE void RunForCount(int64_t count, const Body& body) {
-  static_assert(kFarReach == 7, "the last of these");
   if (count <= 4) return body.template Run<4>();
   if (count <= 6) return body.template Run<6>();
-  body.template Run<7>();
+  body.template Run<kFarReach>();
 }
-SSPQ_INLINE int64_t MostForCount(int64_t count) { return count <= 4 ? 4 : count <= 6 ? 6 : 7; }
 
-// A strip of a block. kValues: 1 for samples, 2 for samples and, beside them, slopes.
+// A strip of a block. In the buffer there are kValues for every pixel: 1 for samples, 2 for samples
+// and, beside them, slopes.
 template <typename T, int L, int kValues>
 struct FarStrip {
   // From row to row of the buffer.
@@ -64,8 +64,8 @@ struct FarStrip {
   }
 };
 
-// Samples input rows [begin, end) along W, the first to row `at` of the buffer, and asks for as
-// many lines from `ahead` on.
+// Samples input rows [begin, end) along W, the first to row `at` of the buffer. For every pixel it
+// asks for a line from `ahead` on.
 template <typename T, int L, int kValues>
 struct FillRows {
   typedef Vec<T, L> V;
@@ -93,20 +93,21 @@ struct FillRows {
         for (int64_t k = 0; k < size; k += L) Store<T, L>(to + k, V{});
         continue;
       }
+      // Without the gaps of other blocks, and with zeros outside.
       const T* from = in + (r * m.in_w + first + inside) * channels + s.channel;
       for (int64_t k = inside * L; k < outside * L; k += L, from += channels) {
         Store<T, L>(columns + k, Load<T, L>(from));
       }
       const T* p = columns;
-      V left = pick(p, L);
-      for (int64_t k = 0; k < size; k += kValues * L) {
+      V left = {};
+      for (int64_t k = 0; k < size; k += kValues * L, p += step) {
+        if (k == 0 || !stride_one) left = pick(p, L);
         Prefetch(next, 0);
         next += 64 / sizeof(T);
         const V right = pick(p + L, L);
         Store<T, L>(to + k, lo_x * left + hi_x * right);
         if (kValues == 2) Store<T, L>(to + k + L, right - left);
-        p += step;
-        left = stride_one ? right : pick(p, L);
+        left = right;
       }
     }
   }
@@ -116,13 +117,15 @@ struct FillRows {
   const int64_t begin, end, at;
 };
 
-// Calls visit(chunk of rows...) and keeps the buffer filled: output rows [begin, end).
+// Calls visit(i, chunk) for chunks of output rows [begin, end), `chunk` from i on, with what these
+// read in the buffer, from its first row on. Rows that are read again are moved there, or through
+// `kept` from one call to the next.
 template <typename T, int L, int kValues, typename Visit>
 SSPQ_INLINE void ForEachChunk(const FarStrip<T, L, kValues>& s, const T* in, bool start,
                               int64_t begin, int64_t end, const T* ahead, T* kept,
                               const Visit& visit) {
   const int64_t stride = s.m.stride_h, window = s.window.rows + 1;
-  const int64_t rows = (kFarRows - 1 - MostForCount(s.window.rows)) / stride + 1;  // of a chunk
+  const int64_t rows = (kFarRows - 1 - PickedFor(s.window.rows)) / stride + 1;
   const int64_t keep = window > stride ? window - stride : 0;
   const int64_t size = s.pixels * kValues * L;
   auto move = [&](T * to, int64_t to_pitch, const T* from, int64_t from_pitch)
@@ -144,7 +147,7 @@ SSPQ_INLINE void ForEachChunk(const FarStrip<T, L, kValues>& s, const T* in, boo
     const T* const rest = s.buffer + chunk * stride * s.kPitch;
     if (i + chunk < end) {
       move(s.buffer, s.kPitch, rest, s.kPitch);
-    } else {
+    } else if (end < s.m.out_h) {
       move(kept, size, rest, s.kPitch);
     }
     have = keep;
@@ -159,7 +162,8 @@ SSPQ_INLINE const T* Share(const T* next, int64_t block, int64_t lines) {
 
 // ---- sampling
 
-// Output rows of a chunk, whose first input rows are the first of the buffer.
+// Blends the rows of a chunk along H. Pixel by pixel from top to bottom, so that the sample above
+// stays in a register.
 template <typename T, int L>
 struct BlendChunk {
   typedef Vec<T, L> V;
@@ -219,7 +223,8 @@ SSPQ_INLINE void SampleFar(const PixelMap<T>& m, int64_t block, int64_t channel,
 
 // ---- the gradient to the shift, where no shift is an integer
 
-// Adds to `runs`, [rows, 2, L], the terms of a chunk.
+// Adds the terms of a chunk, pixel by pixel like BlendChunk, to the runs of its rows, each [2, L]
+// and run_step values from the next.
 template <typename T, int L>
 struct CorrelateChunk {
   typedef Vec<T, L> V;
@@ -237,7 +242,7 @@ struct CorrelateChunk {
       const T* g = gy + k * m.channels;
       T* run = runs;
       V sample_above = {}, slope_above = {};
-      for (int64_t i = 0; i < rows; ++i, p += step, g += row, run += 2 * L * run_step) {
+      for (int64_t i = 0; i < rows; ++i, p += step, g += row, run += run_step) {
         if (i == 0 || !stride_one) {
           sample_above = pick(p, kPitch);
           slope_above = pick(p + L, kPitch);
@@ -279,7 +284,7 @@ SSPQ_INLINE void CorrelateFar(const PixelMap<T>& m, int64_t block, int64_t chann
     ForEachChunk(strip, x, start, begin, end, input, kept, [&](int64_t i, int64_t rows) {
       const T* const g = gy + (i * width + j) * m.channels + channel;
       T* const run = runs + ((i - begin) * row_runs + j / kSumRun) * 2 * L;
-      RunForCount(strip.window.rows, CorrelateChunk<T, L>{strip, rows, row_runs, g, run});
+      RunForCount(strip.window.rows, CorrelateChunk<T, L>{strip, rows, row_runs * 2 * L, g, run});
     });
     input += input_rows * pixels * m.stride_w * (64 / sizeof(T));
     kept += pixels * 2 * kFarReach * L;

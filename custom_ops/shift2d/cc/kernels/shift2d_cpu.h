@@ -53,9 +53,8 @@ class Shift2DCpu {
     }
     pixels_.reset(new PixelPlan<T>(g, taps_, false));
     if (!backward) return;
-    const int64_t rows = g.h.in / slices_,
-                  band =
-                      BandRows(rows, g.w.in, pixels_->map().far ? StripBandBytes() : BandBytes());
+    const int64_t rows = g.h.in / slices_;
+    const int64_t band = BandRows(rows, g.w.in, IsFar() ? StripBandBytes() : BandBytes());
     bands_ = std::max<int64_t>(1, (rows + band - 1) / band);
     if (g.h.stride == 1 && g.w.stride == 1) {
       pixel_gradients_.reset(new PixelPlan<T>(g, taps_, true));
@@ -156,7 +155,8 @@ class Shift2DCpu {
   static int64_t MostItems() { return 32; }
   // What a thread works on at a time, so that both gradients find it in the cache.
   static int64_t BandBytes() { return 64 * 1024; }
-  // The same of one tensor in and one out, in strips: long bands, as each begins with a row twice.
+  // The same of one tensor in and one out, in strips: long bands, as each begins with a row twice,
+  // or with several where shifts are far.
   static int64_t StripBandBytes() { return 100 * 1024; }
 
   // Where share `at` of `shares` of n things begins. A division takes as long as a row of pixels.
@@ -179,10 +179,10 @@ class Shift2DCpu {
     slices_ = std::max<int64_t>(1, slices_);
   }
 
-  // NHWC, shifts within a pixel at stride 1, as both maps are then: in strips, not row by row.
-  bool InStrips() const {
-    return pixels_ && (sspq::InStrips(pixels_->map()) || pixels_->map().far != nullptr);
-  }
+  // NHWC, in strips, not row by row: shifts within a pixel at stride 1, as both maps are then, and
+  // far ones.
+  bool InStrips() const { return pixels_ && (sspq::InStrips(pixels_->map()) || IsFar()); }
+  bool IsFar() const { return pixels_ && pixels_->map().far != nullptr; }
 
   // About as many rows as make up `bytes`; strips start anew with every band, which therefore are
   // equally long.
