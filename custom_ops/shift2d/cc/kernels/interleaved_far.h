@@ -99,9 +99,9 @@ struct FillRows {
         Store<T, L>(columns + k, Load<T, L>(from));
       }
       const T* p = columns;
-      V left = {};
+      V left = pick(p, L);
       for (int64_t k = 0; k < size; k += kValues * L, p += step) {
-        if (k == 0 || !stride_one) left = pick(p, L);
+        if (!stride_one) left = pick(p, L);
         Prefetch(next, 0);
         next += 64 / sizeof(T);
         const V right = pick(p + L, L);
@@ -180,9 +180,9 @@ struct BlendChunk {
     for (int64_t k = 0; k < s.pixels; ++k) {
       const T* p = s.buffer + k * L;
       T* y = out + k * m.channels;
-      V above = {};
+      V above = pick(p, kPitch);
       for (int64_t i = 0; i < rows; ++i, p += step, y += row) {
-        if (i == 0 || !stride_one) above = pick(p, kPitch);
+        if (!stride_one) above = pick(p, kPitch);
         Prefetch(next, 0);
         next += 64 / sizeof(T);
         const V sample = pick(p + kPitch, kPitch);
@@ -241,9 +241,9 @@ struct CorrelateChunk {
       const T* p = s.buffer + k * 2 * L;
       const T* g = gy + k * m.channels;
       T* run = runs;
-      V sample_above = {}, slope_above = {};
+      V sample_above = pick(p, kPitch), slope_above = pick(p + L, kPitch);
       for (int64_t i = 0; i < rows; ++i, p += step, g += row, run += run_step) {
-        if (i == 0 || !stride_one) {
+        if (!stride_one) {
           sample_above = pick(p, kPitch);
           slope_above = pick(p + L, kPitch);
         }
