@@ -225,7 +225,7 @@ SSPQ_INLINE Vec<T, L> SubtractBits(Vec<T, L> a, Vec<T, L> b, uint32_t bits) {
   return a - KeepBits<T, L>(b, bits);
 }
 
-// The first `count` lanes, fewer than all.
+// The first `count` lanes.
 template <typename T, int L>
 SSPQ_INLINE void StoreFirst(T* p, Vec<T, L> v, int count) {
 #if defined(__AVX512F__)
@@ -235,6 +235,9 @@ SSPQ_INLINE void StoreFirst(T* p, Vec<T, L> v, int count) {
   }
   if (L * sizeof(T) == 64 && sizeof(T) == 8) {
     return _mm512_mask_storeu_pd(p, static_cast<__mmask8>(bits), Resize<__m512d>(v));
+  }
+  if (L * sizeof(T) == 32 && sizeof(T) == 4) {
+    return _mm256_mask_storeu_ps(p, static_cast<__mmask8>(bits), Resize<__m256>(v));
   }
 #endif
   for (int k = 0; k < count; ++k) p[k] = v[k];
