@@ -8,6 +8,7 @@
 #define SSPQ_SHIFT2D_PLANAR_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/planar_expand.h"
 #include "custom_ops/shift2d/cc/kernels/planar_pairs.h"
 #include "custom_ops/shift2d/cc/kernels/planar_rows.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
@@ -183,6 +184,7 @@ void MapWithLanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
 template <typename T>
 void MapPlanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* in, T* out,
                int64_t count) {
+  if (FitSpread<T>(s)) return SpreadPlanes<T>(s, v, h, in, out, count);
   if (FitPairs<T>(s)) return MapPairs<T>(s, v, h, in, out, count);
   MapWithLanes<T, MostLanes<T>()>(s, v, h, in, out, count);
 }

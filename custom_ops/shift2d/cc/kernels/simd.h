@@ -174,6 +174,14 @@ SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
   return Either<T, L>(m, with, v);
 }
 
+// Bits as a mask, the lowest for lane 0.
+template <typename T, int L>
+SSPQ_INLINE Mask<T, L> BitMask(uint32_t bits) {
+  typedef typename Lanes<T, L>::I I;
+  const Mask<T, L> own = (Mask<T, L>{} + 1) << Count<T, L>();
+  return (own & static_cast<I>(bits)) != 0;
+}
+
 // The lanes whose bit is set, the lowest bit for lane 0, zero elsewhere.
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> KeepBits(Vec<T, L> v, uint32_t bits) {
@@ -186,9 +194,7 @@ SSPQ_INLINE Vec<T, L> KeepBits(Vec<T, L> v, uint32_t bits) {
     return Resize<V>(_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), Resize<__m512d>(v)));
   }
 #endif
-  typedef typename Lanes<T, L>::I I;
-  const Mask<T, L> own = (Mask<T, L>{} + 1) << Count<T, L>();
-  return Keep<T, L>(v, (own & static_cast<I>(bits)) != 0);
+  return Keep<T, L>(v, BitMask<T, L>(bits));
 }
 
 // a * b in the lanes whose bit is set, zero elsewhere.
@@ -206,6 +212,23 @@ SSPQ_INLINE Vec<T, L> MultiplyBits(Vec<T, L> a, Vec<T, L> b, uint32_t bits) {
   }
 #endif
   return KeepBits<T, L>(a * b, bits);
+}
+
+// `yes` in the lanes whose bit is set, `no` elsewhere.
+template <typename T, int L>
+SSPQ_INLINE Vec<T, L> SelectBits(Vec<T, L> no, Vec<T, L> yes, uint32_t bits) {
+#if defined(__AVX512F__)
+  typedef Vec<T, L> V;
+  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
+    return Resize<V>(_mm512_mask_mov_ps(Resize<__m512>(no), static_cast<__mmask16>(bits),
+                                        Resize<__m512>(yes)));
+  }
+  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
+    return Resize<V>(_mm512_mask_mov_pd(Resize<__m512d>(no), static_cast<__mmask8>(bits),
+                                        Resize<__m512d>(yes)));
+  }
+#endif
+  return Either<T, L>(BitMask<T, L>(bits), yes, no);
 }
 
 // a - b in the lanes whose bit is set, a elsewhere.
