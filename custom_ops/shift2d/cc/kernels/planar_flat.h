@@ -5,45 +5,13 @@
 #define SSPQ_SHIFT2D_PLANAR_FLAT_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/planar_flat_plane.h"
+#include "custom_ops/shift2d/cc/kernels/planar_flat_run.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
-
-// The bits of pixels k, k + 1, ...: whether the one of their four that is blended is inside.
-static SSPQ_INLINE uint32_t Inside(const uint16_t* inside, int64_t k, int which) {
-  return inside[k / kFlatGroup * 4 + which] >> k % kFlatGroup;
-}
-
-// The same for neighbour (u, v), where the four are (0, 0) to (1, 1).
-template <typename T>
-SSPQ_INLINE uint32_t InsideAt(const FlatShape& s, const FlatTap<T>& t, int64_t k, int u, int v) {
-  const int64_t row = t.row + u + s.height + kFlatReach,
-                column = t.column + v + s.width + kFlatReach;
-  const int64_t run = k / kFlatRun;
-  return (s.rows[row * s.runs + run] & s.columns[column * s.runs + run]) >> k % kFlatRun;
-}
-
-// What both maps and sums know of one plane.
-template <typename T, int L>
-struct FlatPlane {
-  SSPQ_INLINE FlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* in)
-      : lo_y(Broadcast<T, L>(t.lo_y)),
-        hi_y(Broadcast<T, L>(t.hi_y)),
-        lo_x(Broadcast<T, L>(t.lo_x)),
-        hi_x(Broadcast<T, L>(t.hi_x)),
-        from(in + t.row * s.width + t.column) {}
-
-  const Vec<T, L> lo_y, hi_y, lo_x, hi_x;
-  const T* const from;
-};
-
-// Which of the lanes of two vectors in a row lie `distance` after those of the first.
-template <typename T, int L>
-SSPQ_INLINE Mask<T, L> LanesAfter(int64_t distance) {
-  return Count<T, L>() + static_cast<typename Lanes<T, L>::I>(distance);
-}
 
 // One plane of the map. What the row below gives is taken from among what was blended for the rows
 // themselves, where a row spans at most `kSpan` vectors, 1 or 2; with a span of 0 it is blended
@@ -134,6 +102,18 @@ SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const
 template <typename T>
 void MapFlat(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count) {
   constexpr int L = MostLanes<T>(), kShuffles = ShufflesFast<T, L>();
+  if (IsFlatRun<T>(s)) {
+    switch ((s.height * s.width - 1) / L) {
+      case 0:
+        return MapFlatRuns<T, 1>(s, taps, in, out, count);
+      case 1:
+        return MapFlatRuns<T, 2>(s, taps, in, out, count);
+      case 2:
+        return MapFlatRuns<T, 3>(s, taps, in, out, count);
+      case 3:
+        return MapFlatRuns<T, 4>(s, taps, in, out, count);
+    }
+  }
   if (kShuffles && s.width <= L) {
     MapFlatPlanes<T, kShuffles>(s, taps, in, out, count);
   } else if (kShuffles && s.width <= 2 * L) {
@@ -263,17 +243,32 @@ SSPQ_INLINE void AddFlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* 
 template <typename T>
 void ShiftGradientFlat(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                        int64_t count, double* sum_x, double* sum_y) {
-  constexpr bool kShuffles = ShufflesFast<T, MostLanes<T>()>();
+  constexpr int L = MostLanes<T>();
+  constexpr bool kShuffles = ShufflesFast<T, L>();
   const int64_t size = s.height * s.width;
-  for (int64_t p = 0; p < count; ++p, x += size, gy += size) {
+  auto add_one = [&](int64_t p) {
+    const T *const from = x + p * size, *const g = gy + p * size;
     if (taps[p].integer_x || taps[p].integer_y) {
-      AddFlatPlane<T, true, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
-    } else if (kShuffles && s.width <= MostLanes<T>()) {
-      AddFlatPlane<T, false, kShuffles>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+      AddFlatPlane<T, true, false>(s, taps[p], from, g, &sum_x[p], &sum_y[p]);
+    } else if (kShuffles && s.width <= L) {
+      AddFlatPlane<T, false, kShuffles>(s, taps[p], from, g, &sum_x[p], &sum_y[p]);
     } else {
-      AddFlatPlane<T, false, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+      AddFlatPlane<T, false, false>(s, taps[p], from, g, &sum_x[p], &sum_y[p]);
+    }
+  };
+  if (IsFlatRun<T>(s)) {
+    switch ((size - 1) / L) {
+      case 0:
+        return AddFlatRuns<T, 1>(s, taps, x, gy, count, sum_x, sum_y, add_one);
+      case 1:
+        return AddFlatRuns<T, 2>(s, taps, x, gy, count, sum_x, sum_y, add_one);
+      case 2:
+        return AddFlatRuns<T, 3>(s, taps, x, gy, count, sum_x, sum_y, add_one);
+      case 3:
+        return AddFlatRuns<T, 4>(s, taps, x, gy, count, sum_x, sum_y, add_one);
     }
   }
+  for (int64_t p = 0; p < count; ++p) add_one(p);
 }
 
 }  // namespace SSPQ_CPU_VERSION

@@ -94,6 +94,30 @@ SSPQ_INLINE double Fold(const Sums<T, L> (&sums)[N]) {
   return Fold<kLanes>(part[0]);
 }
 
+// Fold() of as many vectors as float64 fit one, at once: halves of two vectors share the additions.
+template <typename T, int L>
+SSPQ_INLINE void FoldEach(const Vec<T, L>* values, double* folded) {
+  constexpr int kWide = kVectorBytes / 8;
+  typedef Vec<double, kWide> V;
+  V part[kWide];
+  for (int k = 0; k < kWide; ++k) {
+    Sums<T, L> sums = {};
+    sums.Add(values[k]);
+    part[k] = sums.part[0];
+    for (int n = 1; n < Sums<T, L>::kParts; ++n) part[k] += sums.part[n];
+  }
+  const Mask<double, kWide> lane = Count<double, kWide>();
+  for (int half = kWide / 2; half > 0; half /= 2) {
+    // Lanes of the lower halves of values, and of two vectors of them.
+    const Mask<double, kWide> lower = (lane & (half - 1)) + 2 * (lane & -half);
+    for (int k = 0; k < half; ++k) {
+      part[k] = Shuffle<double, kWide>(part[2 * k], part[2 * k + 1], lower) +
+                Shuffle<double, kWide>(part[2 * k], part[2 * k + 1], lower + half);
+    }
+  }
+  Store<double, kWide>(folded, part[0]);
+}
+
 }  // namespace SSPQ_CPU_VERSION
 }  // namespace sspq
 
