@@ -1,6 +1,6 @@
-// The gradient to x of shift2d on NCHW planes at a stride of 2 or more, whole rows at a time: in the
-// order of memory, and with what depends on the start of a channel worked out once for all channels
-// that have it.
+// The gradient to x of shift2d on NCHW planes at a stride of 2 or more, whole rows at a time: in
+// the order of memory, and with what depends on the start of a channel worked out once for all
+// channels that have it.
 #ifndef SSPQ_SHIFT2D_PLANAR_EXPAND_H_
 #define SSPQ_SHIFT2D_PLANAR_EXPAND_H_
 
@@ -110,9 +110,8 @@ class SpreadRow {
   }
 
   SSPQ_INLINE void Write(V weight, T* to) const {
-    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
-      Put(to, n, weight * value_[n] + T(0));
-    });
+    Unrolled<N>::Run([&](int n)
+                         __attribute__((always_inline)) { Put(to, n, weight * value_[n] + T(0)); });
   }
   SSPQ_INLINE void WriteZeros(T* to) const {
     Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { Put(to, n, V{}); });

@@ -1,5 +1,5 @@
-// shift2d on NCHW planes of at most kFlatRun pixels, in a number of vectors that the compiler knows:
-// most of the work on so small planes is in finding out where things are.
+// shift2d on NCHW planes of at most kFlatRun pixels, in a number of vectors that the compiler
+// knows: most of the work on so small planes is in finding out where things are.
 #ifndef SSPQ_SHIFT2D_PLANAR_FLAT_RUN_H_
 #define SSPQ_SHIFT2D_PLANAR_FLAT_RUN_H_
 
@@ -53,12 +53,12 @@ class FlatRun {
   }
 
   // The sums of the terms of every lane; no shift is an integer.
-  SSPQ_INLINE void Add(const FlatTap<T>& t, const T* x, const T* gy, V* run_x, V* run_y) const {
+  SSPQ_INLINE void Add(const FlatTap<T>& t, const T* x, const T* gy, T* run_x, T* run_y) const {
     const FlatPlane<T, L> plane(shape_, t, x);
     Rows rows;
     Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { Slope(plane, t, n, &rows); });
     if (reads_below_) Slope(plane, t, N, &rows);
-    V sum_x = {}, sum_y = {};
+    V sum_x, sum_y;
     Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
       const V g = Load<T, L>(gy + n * L);
       const V slope = plane.lo_y * rows.slope[n] + plane.hi_y * Below(rows.slope, n);
@@ -67,20 +67,20 @@ class FlatRun {
         term_x = KeepBits<T, L>(term_x, (1u << last_) - 1);
         term_y = KeepBits<T, L>(term_y, (1u << last_) - 1);
       }
-      sum_x += term_x;
-      sum_y += term_y;
+      sum_x = n == 0 ? term_x : sum_x + term_x;
+      sum_y = n == 0 ? term_y : sum_y + term_y;
     });
-    *run_x = sum_x;
-    *run_y = sum_y;
+    Store<T, L>(run_x, sum_x);
+    Store<T, L>(run_y, sum_y);
   }
 
  private:
   static SSPQ_INLINE void Sample(const FlatPlane<T, L>& plane, const FlatTap<T>& t, int n,
                                  Rows* rows) {
     const T* const row = plane.from + n * L;
-    rows->sample[n] = MultiplyBits<T, L>(plane.lo_x, Load<T, L>(row), Inside(t.inside, n * L, 0)) +
-                      MultiplyBits<T, L>(plane.hi_x, Load<T, L>(row + 1),
-                                         Inside(t.inside, n * L, 1));
+    rows->sample[n] =
+        MultiplyBits<T, L>(plane.lo_x, Load<T, L>(row), Inside(t.inside, n * L, 0)) +
+        MultiplyBits<T, L>(plane.hi_x, Load<T, L>(row + 1), Inside(t.inside, n * L, 1));
   }
 
   static SSPQ_INLINE void Slope(const FlatPlane<T, L>& plane, const FlatTap<T>& t, int n,
@@ -112,33 +112,39 @@ void MapFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out
   for (int64_t p = 0; p < count; ++p, in += size, out += size) run.Map(taps[p], in, out);
 }
 
-// Planes are taken kTogether at a time, so that their sums are folded at once; planes whose shift
-// is an integer, and those that are left over, by add_one(plane).
+template <typename T>
+SSPQ_INLINE bool AnyInteger(const FlatTap<T>* taps, int count) {
+  bool any = false;
+  for (int k = 0; k < count; ++k) any |= taps[k].integer_x | taps[k].integer_y;
+  return any;
+}
+
+// Planes are taken kTogether at a time, so that their sums are folded at once; where some shift is
+// an integer, and at the end, each by add_one(plane).
 template <typename T, int N, typename AddOne>
 void AddFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy, int64_t count,
                  double* sum_x, double* sum_y, const AddOne& add_one) {
   constexpr int L = MostLanes<T>(), kTogether = 4;
-  typedef Vec<T, L> V;
+  typedef Vec<double, kTogether> Half;
   const int64_t size = s.height * s.width;
   const FlatRun<T, N> run(s);
   int64_t p = 0;
   for (; p + kTogether <= count; p += kTogether) {
-    V runs[2 * kTogether];
-    for (int k = 0; k < kTogether; ++k) {
-      const FlatTap<T>& t = taps[p + k];
-      if (t.integer_x || t.integer_y) {
-        add_one(p + k);
-        runs[k] = runs[kTogether + k] = V{};
-      } else {
-        run.Add(t, x + (p + k) * size, gy + (p + k) * size, &runs[k], &runs[kTogether + k]);
-      }
+    if (AnyInteger(&taps[p], kTogether)) {
+      for (int k = 0; k < kTogether; ++k) add_one(p + k);
+      continue;
     }
-    double sums[2 * kTogether];
-    FoldEach<T, L>(runs, sums);
+    T runs[2 * kTogether * L];
     for (int k = 0; k < kTogether; ++k) {
-      sum_x[p + k] += sums[k];
-      sum_y[p + k] += sums[kTogether + k];
+      const int64_t at = (p + k) * size;
+      run.Add(taps[p + k], x + at, gy + at, &runs[k * L], &runs[(kTogether + k) * L]);
     }
+    const Vec<double, 2 * kTogether> sums = FoldEach<T, 2 * kTogether>(runs);
+    Half sum_of_x, sum_of_y;
+    __builtin_memcpy(&sum_of_x, &sums, sizeof(Half));
+    __builtin_memcpy(&sum_of_y, reinterpret_cast<const char*>(&sums) + sizeof(Half), sizeof(Half));
+    Store<double, kTogether>(&sum_x[p], Load<double, kTogether>(&sum_x[p]) + sum_of_x);
+    Store<double, kTogether>(&sum_y[p], Load<double, kTogether>(&sum_y[p]) + sum_of_y);
   }
   for (; p < count; ++p) add_one(p);
 }

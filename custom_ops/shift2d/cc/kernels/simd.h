@@ -220,12 +220,12 @@ SSPQ_INLINE Vec<T, L> SelectBits(Vec<T, L> no, Vec<T, L> yes, uint32_t bits) {
 #if defined(__AVX512F__)
   typedef Vec<T, L> V;
   if (L * sizeof(T) == 64 && sizeof(T) == 4) {
-    return Resize<V>(_mm512_mask_mov_ps(Resize<__m512>(no), static_cast<__mmask16>(bits),
-                                        Resize<__m512>(yes)));
+    return Resize<V>(
+        _mm512_mask_mov_ps(Resize<__m512>(no), static_cast<__mmask16>(bits), Resize<__m512>(yes)));
   }
   if (L * sizeof(T) == 64 && sizeof(T) == 8) {
-    return Resize<V>(_mm512_mask_mov_pd(Resize<__m512d>(no), static_cast<__mmask8>(bits),
-                                        Resize<__m512d>(yes)));
+    return Resize<V>(
+        _mm512_mask_mov_pd(Resize<__m512d>(no), static_cast<__mmask8>(bits), Resize<__m512d>(yes)));
   }
 #endif
   return Either<T, L>(BitMask<T, L>(bits), yes, no);

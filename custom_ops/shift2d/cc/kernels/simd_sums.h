@@ -94,28 +94,36 @@ SSPQ_INLINE double Fold(const Sums<T, L> (&sums)[N]) {
   return Fold<kLanes>(part[0]);
 }
 
-// Fold() of as many vectors as float64 fit one, at once: halves of two vectors share the additions.
+// L values from memory: there, the conversion needs no shuffle.
+template <int L>
+SSPQ_INLINE Vec<double, L> Widen(const double* p) {
+  return Load<double, L>(p);
+}
+template <int L>
+SSPQ_INLINE Vec<double, L> Widen(const float* p) {
+#if defined(__AVX512F__)
+  if (L == 8) return Resize<Vec<double, L>>(_mm512_cvtps_pd(_mm256_loadu_ps(p)));
+#endif
+  Vec<double, L> v;
+  for (int k = 0; k < L; ++k) v[k] = p[k];
+  return v;
+}
+
+// Fold() of L times 2 * L values, at once: halves of two vectors share the additions.
 template <typename T, int L>
-SSPQ_INLINE void FoldEach(const Vec<T, L>* values, double* folded) {
-  constexpr int kWide = kVectorBytes / 8;
-  typedef Vec<double, kWide> V;
-  V part[kWide];
-  for (int k = 0; k < kWide; ++k) {
-    Sums<T, L> sums = {};
-    sums.Add(values[k]);
-    part[k] = sums.part[0];
-    for (int n = 1; n < Sums<T, L>::kParts; ++n) part[k] += sums.part[n];
-  }
-  const Mask<double, kWide> lane = Count<double, kWide>();
-  for (int half = kWide / 2; half > 0; half /= 2) {
-    // Lanes of the lower halves of values, and of two vectors of them.
-    const Mask<double, kWide> lower = (lane & (half - 1)) + 2 * (lane & -half);
+SSPQ_INLINE Vec<double, L> FoldEach(const T* values) {
+  typedef Vec<double, L> V;
+  V part[L];
+  for (int k = 0; k < L; ++k, values += 2 * L) part[k] = Widen<L>(values) + Widen<L>(values + L);
+  const Mask<double, L> lane = Count<double, L>();
+  for (int half = L / 2; half > 0; half /= 2) {
+    const Mask<double, L> lower = (lane & (half - 1)) + 2 * (lane & -half);
     for (int k = 0; k < half; ++k) {
-      part[k] = Shuffle<double, kWide>(part[2 * k], part[2 * k + 1], lower) +
-                Shuffle<double, kWide>(part[2 * k], part[2 * k + 1], lower + half);
+      part[k] = Shuffle<double, L>(part[2 * k], part[2 * k + 1], lower) +
+                Shuffle<double, L>(part[2 * k], part[2 * k + 1], lower + half);
     }
   }
-  Store<double, kWide>(folded, part[0]);
+  return part[0];
 }
 
 }  // namespace SSPQ_CPU_VERSION
