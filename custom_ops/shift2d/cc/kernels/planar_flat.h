@@ -23,6 +23,7 @@ class FlatMap {
 
   SSPQ_INLINE FlatMap(const FlatShape& s, const FlatTap<T>& t, const T* in, T* out)
       : plane_(s, t, in),
+        from_(plane_.from),
         inside_(t.inside),
         row_below_(LanesAfter<T, L>(s.width - (kSpan == 2 ? L : 0))),
         width_(s.width),
@@ -30,31 +31,36 @@ class FlatMap {
     for (int n = 0; n < kSpan; ++n) samples_[n] = Sample(n * L, 0);
   }
 
-  // N vectors from pixel k on, the last of them only as far as `count` values. All are read before
-  // any is stored: a load waits for a store to an address that differs by a multiple of 4096, as
-  // those in two large tensors do.
+  // The next N vectors, the last of them only as far as `count` values. All are read before any is
+  // stored: a load waits for a store to an address that differs by a multiple of 4096, as those in
+  // two large tensors do.
   template <int N>
-  SSPQ_INLINE void Store(int64_t k, int64_t count) {
+  SSPQ_INLINE void Store(int64_t count) {
     V values[N];
-    for (int n = 0; n < N; ++n) values[n] = Blend(k + n * L);
-    for (int n = 0; n < N - 1; ++n) SSPQ_CPU_VERSION::Store<T, L>(out_ + k + n * L, values[n]);
-    T* const last = out_ + k + (N - 1) * L;
+    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { values[n] = Blend(n * L); });
+    Unrolled<N - 1>::Run([&](int n) __attribute__((always_inline)) {
+      SSPQ_CPU_VERSION::Store<T, L>(out_ + n * L, values[n]);
+    });
+    T* const last = out_ + (N - 1) * L;
     if (count == L) {
       SSPQ_CPU_VERSION::Store<T, L>(last, values[N - 1]);
     } else {
       StoreFirst<T, L>(last, values[N - 1], count);
     }
+    from_ += N * L;
+    inside_ += N * L / kFlatGroup * 4;
+    out_ += N * L;
   }
 
  private:
   // Of the rows themselves (u = 0) or the ones below, blended along W.
-  SSPQ_INLINE V Sample(int64_t k, int u) const {
-    const T* const row = plane_.from + u * width_ + k;
+  SSPQ_INLINE V Sample(int k, int u) const {
+    const T* const row = from_ + u * width_ + k;
     return MultiplyBits<T, L>(plane_.lo_x, Load<T, L>(row), Inside(inside_, k, 2 * u)) +
            MultiplyBits<T, L>(plane_.hi_x, Load<T, L>(row + 1), Inside(inside_, k, 2 * u + 1));
   }
 
-  SSPQ_INLINE V Blend(int64_t k) {
+  SSPQ_INLINE V Blend(int k) {
     if (kSpan == 0) return plane_.lo_y * Sample(k, 0) + plane_.hi_y * Sample(k, 1);
     const V above = samples_[0];
     if (kSpan == 2) samples_[0] = samples_[kSpan == 2];
@@ -64,38 +70,40 @@ class FlatMap {
   }
 
   const FlatPlane<T, L> plane_;
-  const uint16_t* const inside_;
+  const T* from_;  // these three at the pixel to come
+  const uint16_t* inside_;
   const Mask<T, L> row_below_;
   const int64_t width_;
-  T* const out_;
+  T* out_;
   V samples_[kSpan > 0 ? kSpan : 1];  // those from the pixel to come on
+};
+
+// The last vectors of a plane, at most N.
+template <int N, typename Plane>
+struct FlatTail {
+  static SSPQ_INLINE void Store(int64_t vectors, int64_t count, Plane* plane) {
+    if (vectors < N) return FlatTail<N - 1, Plane>::Store(vectors, count, plane);
+    plane->template Store<N>(count);
+  }
+};
+template <typename Plane>
+struct FlatTail<0, Plane> {
+  static SSPQ_INLINE void Store(int64_t, int64_t, Plane*) {}
 };
 
 template <typename T, int kSpan>
 SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out,
                                int64_t count) {
-  constexpr int L = MostLanes<T>(), kTogether = 4;
+  // Four vectors at a time, or as many as a group of bits holds.
+  constexpr int L = MostLanes<T>(), kTogether = L < 4 ? kFlatGroup / L : 4;
+  typedef FlatMap<T, L, kSpan> Plane;
   const int64_t size = s.height * s.width;
-  // The last few vectors of every plane, of which the last may be a part.
-  const int64_t whole = size > 0 ? (size - 1) / (kTogether * L) * (kTogether * L) : 0;
-  const int64_t vectors = (size - whole + L - 1) / L, part = size - whole - (vectors - 1) * L;
+  const int64_t whole = size > 0 ? (size - 1) / (kTogether * L) : 0;
+  const int64_t left = size - whole * kTogether * L, vectors = (left + L - 1) / L;
   for (int64_t p = 0; p < count; ++p, in += size, out += size) {
-    FlatMap<T, L, kSpan> plane(s, taps[p], in, out);
-    for (int64_t k = 0; k < whole; k += kTogether * L) plane.template Store<kTogether>(k, L);
-    switch (vectors) {
-      case 1:
-        plane.template Store<1>(whole, part);
-        break;
-      case 2:
-        plane.template Store<2>(whole, part);
-        break;
-      case 3:
-        plane.template Store<3>(whole, part);
-        break;
-      case kTogether:
-        plane.template Store<kTogether>(whole, part);
-        break;
-    }
+    Plane plane(s, taps[p], in, out);
+    for (int64_t k = 0; k < whole; ++k) plane.template Store<kTogether>(L);
+    FlatTail<kTogether, Plane>::Store(vectors, left - (vectors - 1) * L, &plane);
   }
 }
 

@@ -124,7 +124,7 @@ SSPQ_INLINE bool AnyInteger(const FlatTap<T>* taps, int count) {
 template <typename T, int N, typename AddOne>
 void AddFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy, int64_t count,
                  double* sum_x, double* sum_y, const AddOne& add_one) {
-  constexpr int L = MostLanes<T>(), kTogether = 4;
+  constexpr int L = MostLanes<T>(), kTogether = kVectorBytes / 16;
   typedef Vec<double, kTogether> Half;
   const int64_t size = s.height * s.width;
   const FlatRun<T, N> run(s);
@@ -139,7 +139,7 @@ void AddFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T
       const int64_t at = (p + k) * size;
       run.Add(taps[p + k], x + at, gy + at, &runs[k * L], &runs[(kTogether + k) * L]);
     }
-    const Vec<double, 2 * kTogether> sums = FoldEach<T, 2 * kTogether>(runs);
+    const Vec<double, 2 * kTogether> sums = FoldEach<L, 2 * kTogether>(runs);
     Half sum_of_x, sum_of_y;
     __builtin_memcpy(&sum_of_x, &sums, sizeof(Half));
     __builtin_memcpy(&sum_of_y, reinterpret_cast<const char*>(&sums) + sizeof(Half), sizeof(Half));

@@ -109,12 +109,15 @@ SSPQ_INLINE Vec<double, L> Widen(const float* p) {
   return v;
 }
 
-// Fold() of L times 2 * L values, at once: halves of two vectors share the additions.
-template <typename T, int L>
+// Fold() of L times N values, at once: halves of two vectors share the additions.
+template <int N, int L, typename T>
 SSPQ_INLINE Vec<double, L> FoldEach(const T* values) {
-  typedef Vec<double, L> V;
-  V part[L];
-  for (int k = 0; k < L; ++k, values += 2 * L) part[k] = Widen<L>(values) + Widen<L>(values + L);
+  static_assert(N == L || N == 2 * L, "one or two vectors each");
+  Vec<double, L> part[L];
+  for (int k = 0; k < L; ++k, values += N) {
+    part[k] = Widen<L>(values);
+    if (N > L) part[k] += Widen<L>(values + N - L);
+  }
   const Mask<double, L> lane = Count<double, L>();
   for (int half = L / 2; half > 0; half /= 2) {
     const Mask<double, L> lower = (lane & (half - 1)) + 2 * (lane & -half);
