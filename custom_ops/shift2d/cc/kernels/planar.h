@@ -12,6 +12,7 @@
 #include "custom_ops/shift2d/cc/kernels/planar_pairs.h"
 #include "custom_ops/shift2d/cc/kernels/planar_rows.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
@@ -87,18 +88,16 @@ SSPQ_INLINE void BlendStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row&
   }
 }
 
-// The same for the adjoint at a stride of 2 or more, kStride if it is not 0: every output row has
-// at most one row to take.
-template <int kStride, typename T, int L, typename Row>
+// The same for the adjoint at a stride of 2 or more: every output row has at most one row to take.
+template <typename T, int L, typename Row>
 SSPQ_INLINE void ExpandStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row& row, const T* in,
                              int64_t begin, int64_t end, RowWriter<T, L> out) {
   typedef Vec<T, L> V;
   const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
-  const int64_t stride = kStride > 0 ? kStride : v.stride;
   int64_t from = v.first, phase = v.phase + begin;
-  if (phase >= stride) {  // a division takes as long as several rows
-    from += phase / stride;
-    phase %= stride;
+  if (phase >= v.stride) {  // a division takes as long as several rows
+    from += phase / v.stride;
+    phase %= v.stride;
   }
   out.Seek(begin);
   for (int64_t i = begin; i < end; ++from, phase = 0) {
@@ -113,7 +112,7 @@ SSPQ_INLINE void ExpandStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row
       ++phase;
       ++i;
     }
-    for (; phase < stride && i < end; ++phase, ++i) out.Write(zero);
+    for (; phase < v.stride && i < end; ++phase, ++i) out.Write(zero);
   }
 }
 
@@ -123,14 +122,10 @@ __attribute__((noinline)) void MapStrip(const AxisMap<T>& v, const AxisMap<T>& h
                                         const T* in, int64_t begin, int64_t end, T* out) {
   const Row row(h, strip);
   const RowWriter<T, L> writer(out, v.out, h.out, strip);
-  if (!v.expand) {
-    BlendStrip<T, L>(v, h, row, in, begin, end, writer);
-  } else if (v.stride == 2) {
-    ExpandStrip<2, T, L>(v, h, row, in, begin, end, writer);
-  } else if (v.stride == 3) {
-    ExpandStrip<3, T, L>(v, h, row, in, begin, end, writer);
+  if (v.expand) {
+    ExpandStrip<T, L>(v, h, row, in, begin, end, writer);
   } else {
-    ExpandStrip<0, T, L>(v, h, row, in, begin, end, writer);
+    BlendStrip<T, L>(v, h, row, in, begin, end, writer);
   }
 }
 

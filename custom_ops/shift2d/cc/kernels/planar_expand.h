@@ -7,6 +7,7 @@
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/planar_rows.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {

@@ -8,6 +8,7 @@
 #include "custom_ops/shift2d/cc/kernels/planar_flat_plane.h"
 #include "custom_ops/shift2d/cc/kernels/planar_flat_run.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
@@ -37,7 +38,10 @@ class FlatMap {
   template <int N>
   SSPQ_INLINE void Store(int64_t count) {
     V values[N];
-    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { values[n] = Blend(n * L); });
+    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
+      Prefetch(out_ + n * L, kWriteAhead);
+      values[n] = Blend(n * L);
+    });
     Unrolled<N - 1>::Run([&](int n) __attribute__((always_inline)) {
       SSPQ_CPU_VERSION::Store<T, L>(out_ + n * L, values[n]);
     });

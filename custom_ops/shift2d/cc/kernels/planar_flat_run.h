@@ -6,6 +6,7 @@
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/planar_flat_plane.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
@@ -40,7 +41,10 @@ class FlatRun {
   SSPQ_INLINE void Map(const FlatTap<T>& t, const T* in, T* out) const {
     const FlatPlane<T, L> plane(shape_, t, in);
     Rows rows;
-    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { Sample(plane, t, n, &rows); });
+    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
+      Prefetch(out + n * L, kWriteAhead);
+      Sample(plane, t, n, &rows);
+    });
     if (reads_below_) Sample(plane, t, N, &rows);
     V values[N];
     Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {

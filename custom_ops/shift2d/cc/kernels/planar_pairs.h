@@ -7,6 +7,7 @@
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/planar_rows.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
@@ -117,11 +118,12 @@ class PairPicker {
   V lo_ = {}, hi_ = {};
 };
 
-// Asks for what lies `ahead` bytes beyond a plane's share `part` of `parts`.
+// Asks for what lies beyond part `part` of a plane, of `size` values each.
 template <typename T>
-SSPQ_INLINE void AskShare(const T* plane, int64_t share, int64_t part, int64_t ahead) {
-  for (int64_t k = part * share; k < (part + 1) * share; k += 64 / sizeof(T)) {
-    Prefetch(plane + k, ahead);
+SSPQ_INLINE void AskBeyond(const T* plane, int64_t part, int64_t size) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t k = part * size; k < (part + 1) * size; k += kLine) {
+    Prefetch(plane + k, PrefetchDistance(1));
   }
 }
 
@@ -144,6 +146,7 @@ void MapPairs(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, con
     picker.Start(h[p], in);
     const V lo = Broadcast<T, L>(v[p].lo), hi = Broadcast<T, L>(v[p].hi);
     for (int64_t k = 0; k < pairs; ++k) {
+      Prefetch(out + 2 * k * width, kWriteAhead);
       const V value =
           lo * picker.Sample(pair[k], 0, &slope) + hi * picker.Sample(pair[k], 1, &slope);
       StoreFirst<T, L>(out + 2 * k * width, value, 2 * width);
@@ -173,9 +176,10 @@ class PairSums {
     const M second = first + static_cast<typename Lanes<T, L>::I>(width);
     Sums<T, L> sums = {};
     V run = {};
-    const int64_t share = 2 * shape_.h.in * shape_.v.stride, ahead = PrefetchDistance(1);
+    // Larger strides leave out most of what lies between.
+    const int64_t pair_size = shape_.v.stride <= 4 ? 2 * shape_.v.stride * shape_.h.in : 0;
     for (int64_t i = 0; i < shape_.v.out; i += 2, gy += 2 * width, ++pair) {
-      AskShare(x, share, i / 2, ahead);
+      AskBeyond(x, i / 2, pair_size);
       V d0, d1;
       const V h0 = picker_.Sample(*pair, 0, &d0), h1 = picker_.Sample(*pair, 1, &d1);
       const V g = SSPQ_CPU_VERSION::Load<T, L>(gy);
