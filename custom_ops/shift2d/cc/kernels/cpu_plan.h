@@ -55,30 +55,41 @@ struct PlanePlan {
   PlanePlan(const AxisShape& v_shape, const AxisShape& h_shape, const ChannelTaps<T>& taps,
             const Geometry& g, bool adjoint)
       : shape{v_shape, h_shape}, v(g.channels), h(g.channels) {
+    Bounds known_v, known_h;
     for (int64_t c = 0; c < g.channels; ++c) {
       const bool lost = taps.IsLost(c);
-      v[c] = MakeAxisTap(shape.v, g.h, taps.y[c], adjoint, lost);
-      h[c] = MakeAxisTap(shape.h, g.w, taps.x[c], adjoint, lost);
+      SetTap(shape.v, g.h, taps.y[c], adjoint, lost, &known_v, &v[c]);
+      SetTap(shape.h, g.w, taps.x[c], adjoint, lost, &known_h, &h[c]);
     }
   }
 
-  static AxisTap<T> MakeAxisTap(const AxisShape& a, const Axis& axis, const Tap<T>& tap,
-                                bool adjoint, bool lost) {
-    AxisTap<T> t = {};
-    t.integer = tap.integer;
-    t.lo = tap.lo;
-    t.hi = tap.hi;
-    t.start = tap.offset - axis.pad;
-    if (adjoint && !a.expand) {  // at stride 1: the same sampling, shift and weights reversed
-      t.start = -t.start - 1;
-      std::swap(t.lo, t.hi);
+  // The taps worked out last whose starts have these low bits: near shifts have few starts.
+  static constexpr int kKnown = 16;
+  struct Bounds {
+    AxisTap<T> taps[kKnown] = {};
+    bool known[kKnown] = {};
+  };
+
+  static void SetTap(const AxisShape& a, const Axis& axis, const Tap<T>& tap, bool adjoint,
+                     bool lost, Bounds* bounds, AxisTap<T>* t) {
+    int64_t start = tap.offset - axis.pad;
+    // At stride 1: the same sampling, shift and weights reversed.
+    const bool reversed = adjoint && !a.expand;
+    if (reversed) start = -start - 1;
+    if (!lost) {
+      AxisTap<T>* const of_start = &bounds->taps[start & (kKnown - 1)];
+      bool* const known = &bounds->known[start & (kKnown - 1)];
+      if (!*known || of_start->start != start) {
+        *known = true;
+        *of_start = {};
+        of_start->start = start;
+        SetBounds(a, of_start);
+      }
+      *t = *of_start;
     }
-    if (lost) {
-      t.lo = std::numeric_limits<T>::quiet_NaN();
-      return t;
-    }
-    SetBounds(a, &t);
-    return t;
+    t->integer = tap.integer;
+    t->lo = lost ? std::numeric_limits<T>::quiet_NaN() : reversed ? tap.hi : tap.lo;
+    t->hi = reversed ? tap.lo : tap.hi;
   }
 
   // begin, end, first and phase for a finite `start`, by divisions of 32 bits: those of 64 bits

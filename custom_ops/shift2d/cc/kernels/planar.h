@@ -8,18 +8,15 @@
 #define SSPQ_SHIFT2D_PLANAR_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/planar_expand.h"
+#include "custom_ops/shift2d/cc/kernels/planar_pairs.h"
 #include "custom_ops/shift2d/cc/kernels/planar_rows.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
-
-// Asks for what the planes to come will read or write, as far ahead as memory is slow: strips leave
-// gaps between the rows that the processor's own prefetching does not see through.
-SSPQ_INLINE int64_t PrefetchDistance(int64_t plane_bytes) {
-  return plane_bytes < 4096 ? 4096 : plane_bytes;
-}
 
 // ---- what rows give to the output
 
@@ -37,7 +34,7 @@ class RowWriter {
   SSPQ_INLINE void Write(Vec<T, L> v) {
     Prefetch(out_, ahead_);
     if (out_ == last_) {
-      for (int k = 0; k < width_; ++k) out_[k] = v[k];
+      StoreFirst<T, L>(out_, v, static_cast<int>(width_));
     } else {
       Store<T, L>(out_, v);
     }
@@ -97,19 +94,25 @@ SSPQ_INLINE void ExpandStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row
                              int64_t begin, int64_t end, RowWriter<T, L> out) {
   typedef Vec<T, L> V;
   const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
+  int64_t from = v.first, phase = v.phase + begin;
+  if (phase >= v.stride) {  // a division takes as long as several rows
+    from += phase / v.stride;
+    phase %= v.stride;
+  }
   out.Seek(begin);
-  int64_t from = v.first + (v.phase + begin) / v.stride;
-  int64_t phase = (v.phase + begin) % v.stride;
-  V value = zero;
-  for (int64_t i = begin; i < end; ++i) {
-    if ((phase == 0 || i == begin) && phase <= 1) {
-      value = from >= 0 && from < v.in ? row(in + from * h.in) : zero;
+  for (int64_t i = begin; i < end; ++from, phase = 0) {
+    const V value = from >= 0 && from < v.in && phase <= 1 ? row(in + from * h.in) : zero;
+    if (phase == 0) {
+      out.Write(lo * value + T(0));
+      ++phase;
+      if (++i == end) break;
     }
-    out.Write(phase == 0 ? lo * value + T(0) : phase == 1 ? hi * value + T(0) : zero);
-    if (++phase == v.stride) {
-      phase = 0;
-      ++from;
+    if (phase == 1) {
+      out.Write(hi * value + T(0));
+      ++phase;
+      ++i;
     }
+    for (; phase < v.stride && i < end; ++phase, ++i) out.Write(zero);
   }
 }
 
@@ -147,9 +150,8 @@ void MapEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<T>* ta
   const int64_t band = BandRows<T>(s);
   for (int64_t p = 0; p < count; ++p, in += in_size, out += out_size) {
     const AxisMap<T> v(s.v, taps_v[p]), h(s.h, taps_h[p]);
-    if (v.OutOfReach(1) || h.OutOfReach(1)) {
-      const T nothing = v.lo * h.lo * T(0);
-      for (int64_t k = 0; k < out_size; ++k) out[k] = nothing;
+    if (OutOfReach(v, 1) || OutOfReach(h, 1)) {
+      Fill(out, out_size, v.lo * h.lo * T(0));
       continue;
     }
     for (int64_t begin = 0; begin < v.out; begin += band) {
@@ -177,6 +179,8 @@ void MapWithLanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h,
 template <typename T>
 void MapPlanes(const PlaneShape& s, const AxisTap<T>* v, const AxisTap<T>* h, const T* in, T* out,
                int64_t count) {
+  if (FitSpread<T>(s)) return SpreadPlanes<T>(s, v, h, in, out, count);
+  if (FitPairs<T>(s)) return MapPairs<T>(s, v, h, in, out, count);
   MapWithLanes<T, MostLanes<T>()>(s, v, h, in, out, count);
 }
 
@@ -250,9 +254,15 @@ void CorrelateEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<
   const int64_t in_size = s.v.in * s.h.in, out_size = s.v.out * s.h.out;
   double* const columns_x = columns;
   double* const columns_y = columns + ColumnSums(s.h.out) / 2;
+  const bool in_pairs = FitPairs<T>(s);
+  PairSums<T> pairs(s);
   for (int64_t p = 0; p < count; ++p, x += in_size, gy += out_size) {
+    if (OutOfReach(taps_v[p], 0) || OutOfReach(taps_h[p], 0)) continue;
+    if (in_pairs && !taps_v[p].integer && !taps_h[p].integer) {
+      pairs.Add(taps_v[p], taps_h[p], x, gy, &sum_x[p], &sum_y[p]);
+      continue;
+    }
     const AxisMap<T> v(s.v, taps_v[p]), h(s.h, taps_h[p]);
-    if (v.OutOfReach(0) || h.OutOfReach(0)) continue;
     for (int64_t strip = 0; strip >= 0; strip = NextStrip<L>(strip, h.out)) {
       if (v.integer || h.integer) {
         CorrelateStrip<S, T, L, true>(v, h, x, gy, strip, columns_x, columns_y);

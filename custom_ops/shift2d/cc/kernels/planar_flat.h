@@ -5,45 +5,14 @@
 #define SSPQ_SHIFT2D_PLANAR_FLAT_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
+#include "custom_ops/shift2d/cc/kernels/planar_flat_plane.h"
+#include "custom_ops/shift2d/cc/kernels/planar_flat_run.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 #include "custom_ops/shift2d/cc/kernels/simd_sums.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
-
-// The bits of pixels k, k + 1, ...: whether the one of their four that is blended is inside.
-static SSPQ_INLINE uint32_t Inside(const uint16_t* inside, int64_t k, int which) {
-  return inside[k / kFlatGroup * 4 + which] >> k % kFlatGroup;
-}
-
-// The same for neighbour (u, v), where the four are (0, 0) to (1, 1).
-template <typename T>
-SSPQ_INLINE uint32_t InsideAt(const FlatShape& s, const FlatTap<T>& t, int64_t k, int u, int v) {
-  const int64_t row = t.row + u + s.height + kFlatReach,
-                column = t.column + v + s.width + kFlatReach;
-  const int64_t run = k / kFlatRun;
-  return (s.rows[row * s.runs + run] & s.columns[column * s.runs + run]) >> k % kFlatRun;
-}
-
-// What both maps and sums know of one plane.
-template <typename T, int L>
-struct FlatPlane {
-  SSPQ_INLINE FlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* in)
-      : lo_y(Broadcast<T, L>(t.lo_y)),
-        hi_y(Broadcast<T, L>(t.hi_y)),
-        lo_x(Broadcast<T, L>(t.lo_x)),
-        hi_x(Broadcast<T, L>(t.hi_x)),
-        from(in + t.row * s.width + t.column) {}
-
-  const Vec<T, L> lo_y, hi_y, lo_x, hi_x;
-  const T* const from;
-};
-
-// Which of the lanes of two vectors in a row lie `distance` after those of the first.
-template <typename T, int L>
-SSPQ_INLINE Mask<T, L> LanesAfter(int64_t distance) {
-  return Count<T, L>() + static_cast<typename Lanes<T, L>::I>(distance);
-}
 
 // One plane of the map. What the row below gives is taken from among what was blended for the rows
 // themselves, where a row spans at most `kSpan` vectors, 1 or 2; with a span of 0 it is blended
@@ -55,6 +24,7 @@ class FlatMap {
 
   SSPQ_INLINE FlatMap(const FlatShape& s, const FlatTap<T>& t, const T* in, T* out)
       : plane_(s, t, in),
+        from_(plane_.from),
         inside_(t.inside),
         row_below_(LanesAfter<T, L>(s.width - (kSpan == 2 ? L : 0))),
         width_(s.width),
@@ -62,31 +32,39 @@ class FlatMap {
     for (int n = 0; n < kSpan; ++n) samples_[n] = Sample(n * L, 0);
   }
 
-  // N vectors from pixel k on, the last of them only as far as `count` values. All are read before
-  // any is stored: a load waits for a store to an address that differs by a multiple of 4096, as
-  // those in two large tensors do.
+  // The next N vectors, the last of them only as far as `count` values. All are read before any is
+  // stored: a load waits for a store to an address that differs by a multiple of 4096, as those in
+  // two large tensors do.
   template <int N>
-  SSPQ_INLINE void Store(int64_t k, int64_t count) {
+  SSPQ_INLINE void Store(int64_t count) {
     V values[N];
-    for (int n = 0; n < N; ++n) values[n] = Blend(k + n * L);
-    for (int n = 0; n < N - 1; ++n) SSPQ_CPU_VERSION::Store<T, L>(out_ + k + n * L, values[n]);
-    T* const last = out_ + k + (N - 1) * L;
+    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
+      Prefetch(out_ + n * L, kWriteAhead);
+      values[n] = Blend(n * L);
+    });
+    Unrolled<N - 1>::Run([&](int n) __attribute__((always_inline)) {
+      SSPQ_CPU_VERSION::Store<T, L>(out_ + n * L, values[n]);
+    });
+    T* const last = out_ + (N - 1) * L;
     if (count == L) {
       SSPQ_CPU_VERSION::Store<T, L>(last, values[N - 1]);
     } else {
       StoreFirst<T, L>(last, values[N - 1], count);
     }
+    from_ += N * L;
+    inside_ += N * L / kFlatGroup * 4;
+    out_ += N * L;
   }
 
  private:
   // Of the rows themselves (u = 0) or the ones below, blended along W.
-  SSPQ_INLINE V Sample(int64_t k, int u) const {
-    const T* const row = plane_.from + u * width_ + k;
+  SSPQ_INLINE V Sample(int k, int u) const {
+    const T* const row = from_ + u * width_ + k;
     return MultiplyBits<T, L>(plane_.lo_x, Load<T, L>(row), Inside(inside_, k, 2 * u)) +
            MultiplyBits<T, L>(plane_.hi_x, Load<T, L>(row + 1), Inside(inside_, k, 2 * u + 1));
   }
 
-  SSPQ_INLINE V Blend(int64_t k) {
+  SSPQ_INLINE V Blend(int k) {
     if (kSpan == 0) return plane_.lo_y * Sample(k, 0) + plane_.hi_y * Sample(k, 1);
     const V above = samples_[0];
     if (kSpan == 2) samples_[0] = samples_[kSpan == 2];
@@ -96,44 +74,58 @@ class FlatMap {
   }
 
   const FlatPlane<T, L> plane_;
-  const uint16_t* const inside_;
+  const T* from_;  // these three at the pixel to come
+  const uint16_t* inside_;
   const Mask<T, L> row_below_;
   const int64_t width_;
-  T* const out_;
+  T* out_;
   V samples_[kSpan > 0 ? kSpan : 1];  // those from the pixel to come on
+};
+
+// The last vectors of a plane, at most N.
+template <int N, typename Plane>
+struct FlatTail {
+  static SSPQ_INLINE void Store(int64_t vectors, int64_t count, Plane* plane) {
+    if (vectors < N) return FlatTail<N - 1, Plane>::Store(vectors, count, plane);
+    plane->template Store<N>(count);
+  }
+};
+template <typename Plane>
+struct FlatTail<0, Plane> {
+  static SSPQ_INLINE void Store(int64_t, int64_t, Plane*) {}
 };
 
 template <typename T, int kSpan>
 SSPQ_INLINE void MapFlatPlanes(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out,
                                int64_t count) {
-  constexpr int L = MostLanes<T>(), kTogether = 4;
+  // Four vectors at a time, or as many as a group of bits holds.
+  constexpr int L = MostLanes<T>(), kTogether = L < 4 ? kFlatGroup / L : 4;
+  typedef FlatMap<T, L, kSpan> Plane;
   const int64_t size = s.height * s.width;
-  // The last few vectors of every plane, of which the last may be a part.
-  const int64_t whole = size > 0 ? (size - 1) / (kTogether * L) * (kTogether * L) : 0;
-  const int64_t vectors = (size - whole + L - 1) / L, part = size - whole - (vectors - 1) * L;
+  const int64_t whole = size > 0 ? (size - 1) / (kTogether * L) : 0;
+  const int64_t left = size - whole * kTogether * L, vectors = (left + L - 1) / L;
   for (int64_t p = 0; p < count; ++p, in += size, out += size) {
-    FlatMap<T, L, kSpan> plane(s, taps[p], in, out);
-    for (int64_t k = 0; k < whole; k += kTogether * L) plane.template Store<kTogether>(k, L);
-    switch (vectors) {
-      case 1:
-        plane.template Store<1>(whole, part);
-        break;
-      case 2:
-        plane.template Store<2>(whole, part);
-        break;
-      case 3:
-        plane.template Store<3>(whole, part);
-        break;
-      case kTogether:
-        plane.template Store<kTogether>(whole, part);
-        break;
-    }
+    Plane plane(s, taps[p], in, out);
+    for (int64_t k = 0; k < whole; ++k) plane.template Store<kTogether>(L);
+    FlatTail<kTogether, Plane>::Store(vectors, left - (vectors - 1) * L, &plane);
   }
 }
 
 template <typename T>
 void MapFlat(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count) {
   constexpr int L = MostLanes<T>(), kShuffles = ShufflesFast<T, L>();
+  if (IsFlatRun<T>(s)) {
+    switch ((s.height * s.width - 1) / L) {
+      case 0:
+        return MapFlatRuns<T, 1>(s, taps, in, out, count);
+      case 1:
+        return MapFlatRuns<T, 2>(s, taps, in, out, count);
+      case 2:
+        return MapFlatRuns<T, 3>(s, taps, in, out, count);
+      case 3:
+        return MapFlatRuns<T, 4>(s, taps, in, out, count);
+    }
+  }
   if (kShuffles && s.width <= L) {
     MapFlatPlanes<T, kShuffles>(s, taps, in, out, count);
   } else if (kShuffles && s.width <= 2 * L) {
@@ -263,17 +255,32 @@ SSPQ_INLINE void AddFlatPlane(const FlatShape& s, const FlatTap<T>& t, const T* 
 template <typename T>
 void ShiftGradientFlat(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                        int64_t count, double* sum_x, double* sum_y) {
-  constexpr bool kShuffles = ShufflesFast<T, MostLanes<T>()>();
+  constexpr int L = MostLanes<T>();
+  constexpr bool kShuffles = ShufflesFast<T, L>();
   const int64_t size = s.height * s.width;
-  for (int64_t p = 0; p < count; ++p, x += size, gy += size) {
+  auto add_one = [&](int64_t p) {
+    const T *const from = x + p * size, *const g = gy + p * size;
     if (taps[p].integer_x || taps[p].integer_y) {
-      AddFlatPlane<T, true, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
-    } else if (kShuffles && s.width <= MostLanes<T>()) {
-      AddFlatPlane<T, false, kShuffles>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+      AddFlatPlane<T, true, false>(s, taps[p], from, g, &sum_x[p], &sum_y[p]);
+    } else if (kShuffles && s.width <= L) {
+      AddFlatPlane<T, false, kShuffles>(s, taps[p], from, g, &sum_x[p], &sum_y[p]);
     } else {
-      AddFlatPlane<T, false, false>(s, taps[p], x, gy, &sum_x[p], &sum_y[p]);
+      AddFlatPlane<T, false, false>(s, taps[p], from, g, &sum_x[p], &sum_y[p]);
+    }
+  };
+  if (IsFlatRun<T>(s)) {
+    switch ((size - 1) / L) {
+      case 0:
+        return AddFlatRuns<T, 1>(s, taps, x, gy, count, sum_x, sum_y, add_one);
+      case 1:
+        return AddFlatRuns<T, 2>(s, taps, x, gy, count, sum_x, sum_y, add_one);
+      case 2:
+        return AddFlatRuns<T, 3>(s, taps, x, gy, count, sum_x, sum_y, add_one);
+      case 3:
+        return AddFlatRuns<T, 4>(s, taps, x, gy, count, sum_x, sum_y, add_one);
     }
   }
+  for (int64_t p = 0; p < count; ++p) add_one(p);
 }
 
 }  // namespace SSPQ_CPU_VERSION

@@ -9,20 +9,32 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
+// Whether no output lies on the image, counting taps from `first` on.
+template <typename T>
+SSPQ_INLINE bool OutOfReach(const AxisTap<T>& tap, int first) {
+  for (int t = first; t < 3; ++t) {
+    if (tap.begin[t] < tap.end[t]) return false;
+  }
+  return true;
+}
+
 // All there is to know of one axis of one channel.
 template <typename T>
 struct AxisMap : AxisShape, AxisTap<T> {
   SSPQ_INLINE AxisMap(const AxisShape& shape, const AxisTap<T>& tap)
       : AxisShape(shape), AxisTap<T>(tap) {}
-
-  // Whether no output lies on the image, counting taps from `first` on.
-  SSPQ_INLINE bool OutOfReach(int first) const {
-    for (int t = first; t < 3; ++t) {
-      if (this->begin[t] < this->end[t]) return false;
-    }
-    return true;
-  }
 };
+
+// Asks for what the planes to come will read or write, as far ahead as memory is slow: strips leave
+// gaps between the rows that the processor's own prefetching does not see through.
+SSPQ_INLINE int64_t PrefetchDistance(int64_t plane_bytes) {
+  return plane_bytes < 4096 ? 4096 : plane_bytes;
+}
+
+template <typename T>
+SSPQ_INLINE void Fill(T* out, int64_t size, T value) {
+  for (int64_t k = 0; k < size; ++k) out[k] = value;
+}
 
 // Lanes of the strip from column `first` on that lie in [begin, end).
 template <typename T, int L>
@@ -110,19 +122,19 @@ struct ExpandedRow {
   typedef typename Lanes<T, L>::I I;
 
   SSPQ_INLINE ExpandedRow(const AxisMap<T>& h, int64_t strip) {
-    int64_t step = 0, phase = h.phase + strip;
-    if (h.stride == 2) {  // a division takes as long as several rows
-      step = phase >> 1;
-      phase &= 1;
-    } else {
-      step = phase / h.stride;
-      phase -= step * h.stride;
-    }
+    // Divisions by what the compiler knows: others take as long as several rows.
+    const int64_t place = h.phase + strip, step = h.stride == 2   ? place / 2
+                                                  : h.stride == 3 ? place / 3
+                                                                  : place / h.stride;
+    const int64_t phase = place - step * h.stride;
     at = h.first + step;
     const M n = Count<T, L>() + static_cast<I>(phase);
     const I stride = static_cast<I>(h.stride < 1 << 30 ? h.stride : 1 << 30);
     // n / stride: at most 1 above L, and by the reciprocal, exact for so small numbers, below.
-    index = h.stride > L ? (M)(n >= stride) & 1 : n * static_cast<I>(1023 / h.stride + 1) >> 10;
+    const I reciprocal = h.stride == 2   ? 1023 / 2 + 1
+                         : h.stride == 3 ? 1023 / 3 + 1
+                                         : static_cast<I>(1023 / h.stride + 1);
+    index = h.stride > L ? (M)(n >= stride) & 1 : n * reciprocal >> 10;
     const M distance = n - index * stride;
     const M lower = distance == 0, upper = distance == 1;
     weight = Either<T, L>(lower, Broadcast<T, L>(h.lo), Broadcast<T, L>(h.hi));

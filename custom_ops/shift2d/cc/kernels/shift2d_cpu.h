@@ -274,7 +274,7 @@ class Shift2DCpu {
     std::fill(sum_x + begin, sum_x + end, 0.0);
     std::fill(sum_y + begin, sum_y + end, 0.0);
     const int64_t plane_bytes = std::max<int64_t>(1, in * sizeof(T));
-    const int64_t together = std::max<int64_t>(1, BandBytes() / 4 / plane_bytes);
+    const int64_t together = std::max<int64_t>(1, BandBytes() / plane_bytes);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t c = begin; c < end;) {
         const int64_t p = n * g_.channels + c;

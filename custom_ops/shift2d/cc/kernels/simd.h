@@ -138,6 +138,10 @@ SSPQ_INLINE void Prefetch(const T* p, int64_t bytes) {
   __builtin_prefetch(reinterpret_cast<const char*>(p) + bytes, 0, 2);
 }
 
+// Maps of small planes ask for what they will write, this many bytes ahead: the processor's own
+// prefetching follows what they read.
+constexpr int kWriteAhead = 2048;
+
 // The values where the mask is set, zero elsewhere, whatever is there: a NaN too.
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Keep(Vec<T, L> v, Mask<T, L> m) {
@@ -172,72 +176,6 @@ SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
   }
 #endif
   return Either<T, L>(m, with, v);
-}
-
-// The lanes whose bit is set, the lowest bit for lane 0, zero elsewhere.
-template <typename T, int L>
-SSPQ_INLINE Vec<T, L> KeepBits(Vec<T, L> v, uint32_t bits) {
-#if defined(__AVX512F__)
-  typedef Vec<T, L> V;
-  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
-    return Resize<V>(_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), Resize<__m512>(v)));
-  }
-  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
-    return Resize<V>(_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), Resize<__m512d>(v)));
-  }
-#endif
-  typedef typename Lanes<T, L>::I I;
-  const Mask<T, L> own = (Mask<T, L>{} + 1) << Count<T, L>();
-  return Keep<T, L>(v, (own & static_cast<I>(bits)) != 0);
-}
-
-// a * b in the lanes whose bit is set, zero elsewhere.
-template <typename T, int L>
-SSPQ_INLINE Vec<T, L> MultiplyBits(Vec<T, L> a, Vec<T, L> b, uint32_t bits) {
-#if defined(__AVX512F__)
-  typedef Vec<T, L> V;
-  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
-    return Resize<V>(
-        _mm512_maskz_mul_ps(static_cast<__mmask16>(bits), Resize<__m512>(a), Resize<__m512>(b)));
-  }
-  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
-    return Resize<V>(
-        _mm512_maskz_mul_pd(static_cast<__mmask8>(bits), Resize<__m512d>(a), Resize<__m512d>(b)));
-  }
-#endif
-  return KeepBits<T, L>(a * b, bits);
-}
-
-// a - b in the lanes whose bit is set, a elsewhere.
-template <typename T, int L>
-SSPQ_INLINE Vec<T, L> SubtractBits(Vec<T, L> a, Vec<T, L> b, uint32_t bits) {
-#if defined(__AVX512F__)
-  typedef Vec<T, L> V;
-  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
-    return Resize<V>(_mm512_mask_sub_ps(Resize<__m512>(a), static_cast<__mmask16>(bits),
-                                        Resize<__m512>(a), Resize<__m512>(b)));
-  }
-  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
-    return Resize<V>(_mm512_mask_sub_pd(Resize<__m512d>(a), static_cast<__mmask8>(bits),
-                                        Resize<__m512d>(a), Resize<__m512d>(b)));
-  }
-#endif
-  return a - KeepBits<T, L>(b, bits);
-}
-
-// The first `count` lanes, fewer than all.
-template <typename T, int L>
-SSPQ_INLINE void StoreFirst(T* p, Vec<T, L> v, int count) {
-#if defined(__AVX512F__)
-  const uint32_t bits = (1u << count) - 1;
-  if (L * sizeof(T) == 64 && sizeof(T) == 4) {
-    return _mm512_mask_storeu_ps(p, static_cast<__mmask16>(bits), Resize<__m512>(v));
-  }
-  if (L * sizeof(T) == 64 && sizeof(T) == 8) {
-    return _mm512_mask_storeu_pd(p, static_cast<__mmask8>(bits), Resize<__m512d>(v));
-  }
-#endif
-  for (int k = 0; k < count; ++k) p[k] = v[k];
 }
 
 // Lane k of the result is lane index[k] of a and b in a row.

@@ -94,6 +94,41 @@ SSPQ_INLINE double Fold(const Sums<T, L> (&sums)[N]) {
   return Fold<kLanes>(part[0]);
 }
 
+// L values from memory: there, the conversion needs no shuffle.
+template <int L>
+SSPQ_INLINE Vec<double, L> Widen(const double* p) {
+  return Load<double, L>(p);
+}
+template <int L>
+SSPQ_INLINE Vec<double, L> Widen(const float* p) {
+#if defined(__AVX512F__)
+  if (L == 8) return Resize<Vec<double, L>>(_mm512_cvtps_pd(_mm256_loadu_ps(p)));
+#endif
+  Vec<double, L> v;
+  for (int k = 0; k < L; ++k) v[k] = p[k];
+  return v;
+}
+
+// Fold() of L times N values, at once: halves of two vectors share the additions.
+template <int N, int L, typename T>
+SSPQ_INLINE Vec<double, L> FoldEach(const T* values) {
+  static_assert(N == L || N == 2 * L, "one or two vectors each");
+  Vec<double, L> part[L];
+  for (int k = 0; k < L; ++k, values += N) {
+    part[k] = Widen<L>(values);
+    if (N > L) part[k] += Widen<L>(values + N - L);
+  }
+  const Mask<double, L> lane = Count<double, L>();
+  for (int half = L / 2; half > 0; half /= 2) {
+    const Mask<double, L> lower = (lane & (half - 1)) + 2 * (lane & -half);
+    for (int k = 0; k < half; ++k) {
+      part[k] = Shuffle<double, L>(part[2 * k], part[2 * k + 1], lower) +
+                Shuffle<double, L>(part[2 * k], part[2 * k + 1], lower + half);
+    }
+  }
+  return part[0];
+}
+
 }  // namespace SSPQ_CPU_VERSION
 }  // namespace sspq
 
