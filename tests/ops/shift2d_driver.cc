@@ -124,6 +124,11 @@ template <typename T>
 std::vector<T> DrawValues(int64_t size) {
   std::vector<T> values(size);
   for (T& v : values) v = static_cast<T>(DrawReal(-1, 1));
+  if (Draw(0, 4) > 0) return values;
+  const T infinity = std::numeric_limits<T>::infinity();
+  for (T wild : {infinity, -infinity, std::numeric_limits<T>::quiet_NaN(), T(-0.0)}) {
+    for (int64_t k = 0; k < size; k += Draw(1, 200)) values[k] = wild;
+  }
   return values;
 }
 

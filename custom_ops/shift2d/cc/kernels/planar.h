@@ -247,6 +247,15 @@ __attribute__((noinline)) void CorrelateStrip(const AxisMap<T>& v, const AxisMap
   sum_y.Store(columns_y + strip);
 }
 
+// What a channel contributes that reads nothing: NaN where some gradient is not finite, as in all
+// other code.
+template <typename T>
+T TimesZero(const T* gy, int64_t count) {
+  T sum = 0;
+  for (int64_t k = 0; k < count; ++k) sum += gy[k] * T(0);
+  return sum;
+}
+
 template <int S, typename T, int L>
 void CorrelateEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<T>* taps_h,
                    const T* x, const T* gy, int64_t count, double* columns, double* sum_x,
@@ -257,7 +266,12 @@ void CorrelateEach(const PlaneShape& s, const AxisTap<T>* taps_v, const AxisTap<
   const bool in_pairs = FitPairs<T>(s);
   PairSums<T> pairs(s);
   for (int64_t p = 0; p < count; ++p, x += in_size, gy += out_size) {
-    if (OutOfReach(taps_v[p], 0) || OutOfReach(taps_h[p], 0)) continue;
+    if (OutOfReach(taps_v[p], 0) || OutOfReach(taps_h[p], 0)) {
+      const T nothing = TimesZero(gy, out_size);
+      sum_x[p] += nothing;
+      sum_y[p] += nothing;
+      continue;
+    }
     if (in_pairs && !taps_v[p].integer && !taps_h[p].integer) {
       pairs.Add(taps_v[p], taps_h[p], x, gy, &sum_x[p], &sum_y[p]);
       continue;
