@@ -53,8 +53,9 @@ class ReadPlan {
   void Add(const AxisDistances<T>& rows, int64_t at_row, const AxisDistances<T>& columns,
            int64_t at_column) {
     const int64_t at = static_cast<int64_t>(distances_.size()) * channels_;
-    Lane* const used = &used_[at];
-    const Lane *const in_rows = &rows.reads[at_row], *const in_columns = &columns.reads[at_column];
+    Lane* const used = used_.data() + at;
+    const Lane* const in_rows = rows.reads.data() + at_row;
+    const Lane* const in_columns = columns.reads.data() + at_column;
     Lane all = -1;
     for (int64_t c = 0; c < channels_; ++c) {
       used[c] = in_rows[c] & in_columns[c];
@@ -62,16 +63,20 @@ class ReadPlan {
     }
     all_used_ = all_used_ && all != 0;
     PixelDistances d;
-    const Lane* const row = Copy(&rows.distance[at_row], used, &rows_[at], &d.row, &d.last_row);
-    const Lane* const column =
-        Copy(&columns.distance[at_column], used, &columns_[at], &d.column, &d.last_column);
+    Lane *const row = rows_.data() + at, *const column = columns_.data() + at;
+    for (int64_t c = 0; c < channels_; ++c) {
+      row[c] = rows.distance[at_row + c] & used[c];
+      column[c] = columns.distance[at_column + c] & used[c];
+    }
+    Range(row, used, channels_, &d.row, &d.last_row);
+    Range(column, used, channels_, &d.column, &d.last_column);
     const bool window = d.last_row - d.row <= 1 && d.last_column - d.column <= 1;
     d.mask = window ? 2 * at : -1;
     windows_ = windows_ && window;
     distances_.push_back(d);
     if (!window) return;
-    SetMask(row, used, d.row, &masks_[d.mask]);
-    SetMask(column, used, d.column, &masks_[d.mask + channels_]);
+    SetMask(row, used, d.row, masks_.data() + d.mask);
+    SetMask(column, used, d.column, masks_.data() + d.mask + channels_);
   }
 
   void Fill(PixelReads<T>* m) const {
@@ -104,21 +109,18 @@ class ReadPlan {
  private:
   typedef LaneOf<T> Lane;
 
-  // Those distances that are used, 0 for others, and the least and the greatest of them.
-  const Lane* Copy(const Lane* from, const Lane* used, Lane* to, int64_t* least,
-                   int64_t* greatest) const {
+  // The least and the greatest of `count` distances, of those that are used; the others are 0.
+  static void Range(const Lane* distance, const Lane* used, int64_t count, int64_t* least,
+                    int64_t* greatest) {
     const Lane most = std::numeric_limits<Lane>::max();
     Lane low = most, high = -most;
-    for (int64_t c = 0; c < channels_; ++c) {
-      const Lane value = from[c] & used[c];
-      to[c] = value;
-      low = std::min<Lane>(low, value | (~used[c] & most));
-      high = std::max<Lane>(high, value | (~used[c] & -most));
+    for (int64_t c = 0; c < count; ++c) {
+      low = std::min<Lane>(low, distance[c] | (~used[c] & most));
+      high = std::max<Lane>(high, distance[c] | (~used[c] & -most));
     }
     const bool any = low <= high;
     *least = any ? low : 0;
     *greatest = any ? high : 0;
-    return to;
   }
 
   // Which channels read the second of two rows or columns.
@@ -128,19 +130,14 @@ class ReadPlan {
     }
   }
 
-  // The least and the number of different `values` of channels [first, end) that read; whether
-  // these are few.
-  bool Span(const AlignedVector<Lane>& values, int64_t first, int64_t end, int32_t* least,
+  // From the least to the greatest distance of channels [first, end): the first, how many there
+  // are, and whether these are few.
+  bool Span(const AlignedVector<Lane>& distances, int64_t first, int64_t end, int32_t* least,
             int32_t* count) const {
-    Lane low = std::numeric_limits<Lane>::max(), high = std::numeric_limits<Lane>::min();
-    for (int64_t c = first; c < end; ++c) {
-      if (!used_[c]) continue;
-      low = std::min(low, values[c]);
-      high = std::max(high, values[c]);
-    }
-    if (low > high) low = high = 0;
+    int64_t low, high;
+    Range(distances.data() + first, used_.data() + first, end - first, &low, &high);
     *least = static_cast<int32_t>(low);
-    *count = static_cast<int32_t>(std::min<int64_t>(high - low + int64_t{1}, kFarReach + 1));
+    *count = static_cast<int32_t>(std::min<int64_t>(high - low + 1, kFarReach + 1));
     return *count <= kFarReach;
   }
 

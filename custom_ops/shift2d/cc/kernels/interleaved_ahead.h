@@ -9,6 +9,12 @@
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
+// Where the share of a block begins in what comes next, when each asks for as many cache lines.
+template <typename T>
+SSPQ_INLINE const T* Share(const T* next, int64_t block, int64_t lines) {
+  return next + block * lines * (64 / sizeof(T));
+}
+
 // Asks for memory that the rows to come will read or write, so that every block asks for its share
 // of what comes next, in the order of memory.
 template <typename T>
@@ -16,14 +22,14 @@ class ReadAhead {
  public:
   // `from` is where the coming rows begin; each of `steps` steps is for `lines` cache lines.
   SSPQ_INLINE ReadAhead(const T* from, int64_t block, int64_t steps, int64_t lines)
-      : next_(reinterpret_cast<const char*>(from) + block * steps * lines * 64), lines_(lines) {}
+      : next_(Share(from, block, steps * lines)), lines_(lines) {}
   SSPQ_INLINE void Step() {
-    for (int64_t k = 0; k < lines_; ++k, next_ += 64) __builtin_prefetch(next_, 0, 2);
+    for (int64_t k = 0; k < lines_; ++k, next_ += 64 / sizeof(T)) Prefetch(next_, 0);
   }
 
  private:
-  const char* next_;
-  int64_t lines_;
+  const T* next_;
+  const int64_t lines_;
 };
 
 // How many lines of input a block asks for with every output pixel: about as many as it reads.

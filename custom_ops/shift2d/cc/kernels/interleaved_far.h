@@ -154,12 +154,6 @@ SSPQ_INLINE void ForEachChunk(const FarStrip<T, L, kValues>& s, const T* in, boo
   }
 }
 
-// Where the share of a block begins in what comes next, when each asks for as many cache lines.
-template <typename T>
-SSPQ_INLINE const T* Share(const T* next, int64_t block, int64_t lines) {
-  return next + block * lines * (64 / sizeof(T));
-}
-
 // ---- sampling
 
 // Blends the rows of a chunk along H. Pixel by pixel from top to bottom, so that the sample above
