@@ -94,26 +94,15 @@ SSPQ_INLINE void ExpandStrip(const AxisMap<T>& v, const AxisMap<T>& h, const Row
                              int64_t begin, int64_t end, RowWriter<T, L> out) {
   typedef Vec<T, L> V;
   const V lo = Broadcast<T, L>(v.lo), hi = Broadcast<T, L>(v.hi), zero = {};
-  int64_t from = v.first, phase = v.phase + begin;
-  if (phase >= v.stride) {  // a division takes as long as several rows
-    from += phase / v.stride;
-    phase %= v.stride;
-  }
   out.Seek(begin);
-  for (int64_t i = begin; i < end; ++from, phase = 0) {
-    const V value = from >= 0 && from < v.in && phase <= 1 ? row(in + from * h.in) : zero;
-    if (phase == 0) {
-      out.Write(lo * value + T(0));
-      ++phase;
-      if (++i == end) break;
-    }
-    if (phase == 1) {
-      out.Write(hi * value + T(0));
-      ++phase;
-      ++i;
-    }
-    for (; phase < v.stride && i < end; ++phase, ++i) out.Write(zero);
-  }
+  V value = zero;
+  ForEachExpanded<T>(
+      v, v, begin,
+      end, [&](int64_t r) __attribute__((always_inline)) { value = row(in + r * h.in); },
+      [&]() __attribute__((always_inline)) { value = zero; },
+      [&]() __attribute__((always_inline)) { out.Write(lo * value + T(0)); },
+      [&]() __attribute__((always_inline)) { out.Write(hi * value + T(0)); },
+      [&]() __attribute__((always_inline)) { out.Write(zero); });
 }
 
 // On its own, so that it has the registers to itself.

@@ -134,7 +134,6 @@ class SpreadRow {
   V weight_[N], value_[N];
 };
 
-// Output rows in groups of those that have one input row to take, or none.
 template <typename T, int L, int N>
 SSPQ_INLINE void SpreadPlane(const AxisShape& v, const AxisTap<T>& tap, int64_t in_width,
                              int64_t width, const T* in, SpreadRow<T, L, N> row, T* out) {
@@ -142,35 +141,27 @@ SSPQ_INLINE void SpreadPlane(const AxisShape& v, const AxisTap<T>& tap, int64_t 
   const V lo = Broadcast<T, L>(tap.lo), hi = Broadcast<T, L>(tap.hi);
   const int64_t ahead = PrefetchDistance(v.out * width * sizeof(T));
   const int64_t ahead_in = PrefetchDistance(v.in * in_width * sizeof(T));
-  T* const end = out + v.out * width;
   auto next = [&]() __attribute__((always_inline)) {
     Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { Prefetch(out + n * L, ahead); });
     out += width;
   };
-  int64_t from = tap.first, phase = tap.phase;
-  for (; out < end; ++from, phase = 0) {
-    if (from >= 0 && from < v.in && phase <= 1) {
-      Prefetch(in + from * in_width, ahead_in);
-      row.Read(in + from * in_width);
-    } else {
-      row.Clear();
-    }
-    if (phase == 0) {
-      row.Write(lo, out);
-      next();
-      ++phase;
-      if (out == end) break;
-    }
-    if (phase == 1) {
-      row.Write(hi, out);
-      next();
-      ++phase;
-    }
-    for (; phase < v.stride && out < end; ++phase) {
-      row.WriteZeros(out);
-      next();
-    }
-  }
+  auto write = [&](V weight) __attribute__((always_inline)) {
+    row.Write(weight, out);
+    next();
+  };
+  ForEachExpanded<T>(
+      v, tap, 0, v.out,
+      [&](int64_t r) __attribute__((always_inline)) {
+        Prefetch(in + r * in_width, ahead_in);
+        row.Read(in + r * in_width);
+      },
+      [&]() __attribute__((always_inline)) { row.Clear(); },
+      [&]() __attribute__((always_inline)) { write(lo); },
+      [&]() __attribute__((always_inline)) { write(hi); },
+      [&]() __attribute__((always_inline)) {
+        row.WriteZeros(out);
+        next();
+      });
 }
 
 template <typename T, int N>

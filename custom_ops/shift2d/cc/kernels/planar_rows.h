@@ -36,6 +36,38 @@ SSPQ_INLINE void Fill(T* out, int64_t size, T value) {
   for (int64_t k = 0; k < size; ++k) out[k] = value;
 }
 
+// Output rows [begin, end) of the adjoint at a stride of 2 or more, in groups that have one input
+// row to take: take(r), or skip() where there is none, and then lower(), upper() or none() for
+// every output row, as it has the lower tap of that row, the upper one, or neither.
+template <typename T, typename Take, typename Skip, typename Lower, typename Upper, typename None>
+SSPQ_INLINE void ForEachExpanded(const AxisShape& v, const AxisTap<T>& tap, int64_t begin,
+                                 int64_t end, const Take& take, const Skip& skip,
+                                 const Lower& lower, const Upper& upper, const None& none) {
+  int64_t from = tap.first, phase = tap.phase + begin;
+  if (phase >= v.stride) {  // a division takes as long as several rows
+    from += phase / v.stride;
+    phase %= v.stride;
+  }
+  for (int64_t i = begin; i < end; ++from, phase = 0) {
+    if (from >= 0 && from < v.in && phase <= 1) {
+      take(from);
+    } else {
+      skip();
+    }
+    if (phase == 0) {
+      lower();
+      ++phase;
+      if (++i == end) break;
+    }
+    if (phase == 1) {
+      upper();
+      ++phase;
+      ++i;
+    }
+    for (; phase < v.stride && i < end; ++phase, ++i) none();
+  }
+}
+
 // Lanes of the strip from column `first` on that lie in [begin, end).
 template <typename T, int L>
 SSPQ_INLINE Mask<T, L> Columns(int64_t first, int64_t begin, int64_t end) {
