@@ -48,6 +48,16 @@ def check_training(count: int, batch: int, seed: int, rank: int, ranks: int) -> 
     int_in("batch", batch, 1, count // ranks, f"{count} images to train on, {ranks} ranks")
 
 
+def pass_length(count: int, batch: int, ranks: int, limit: int | None) -> int:
+    """How many batches one of ``ranks`` processes takes in a pass over ``count`` images.
+
+    Raises:
+        DataError: ``limit``, the most there may be, is neither None nor an int >= 1.
+    """
+    most = 2**31 - 1 if limit is None else int_in("limit", limit, 1, 2**31 - 1)
+    return min(most, count // ranks // batch)
+
+
 # eq=False: comparing arrays has no single answer, so two data sets are equal when identical.
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from tensorpack.dataflow import DataFlow
 
-from sspq.data.dataset import Dataset, int_in
+from sspq.data.dataset import Dataset, check_share, check_training, int_in, pass_length
 
 _SIZE = 32
 _MARGIN = 4  # on each side: a 32x32 image in the middle of 40x40
@@ -58,14 +58,17 @@ class TrainFlow(DataFlow):
 
     Order and augmentation of epoch e are a function of ``(seed, e)`` alone: a flow that starts
     at epoch e gives what the uninterrupted one gives from there on. Every ``iter()`` is the next
-    epoch, and passes do not disturb each other.
+    epoch, and passes do not disturb each other. With several ranks each trains on its own share of
+    the epoch, dealt out anew every time.
 
     Args:
         dataset: its training images are used; flipped only if its ``mirror`` is true.
-        batch: int from 1 to the number of training images.
+        batch: int >= 1, of this process; all ranks together need ``batch * ranks`` images.
         seed: int in [0, 2**32).
         first_epoch: int in [1, 2**32), the epoch of the first pass.
         augment: if False, images are only shuffled and the mean is subtracted.
+        rank, ranks: which of how many training processes this is, as in Horovod.
+        limit: batches of a pass, at most; None for all.
 
     Raises:
         DataError: an argument is out of its range.
@@ -78,17 +81,20 @@ class TrainFlow(DataFlow):
         seed: int,
         first_epoch: int = 1,
         augment: bool = True,
+        rank: int = 0,
+        ranks: int = 1,
+        limit: int | None = None,
     ) -> None:
-        count = len(dataset.train_images)
-        self._batch = int_in("batch", batch, 1, count, f"the training images of {dataset.name}")
-        self._seed = int_in("seed", seed, 0, 2**32 - 1)
+        check_training(len(dataset.train_images), batch, seed, rank, ranks)
+        self._batch, self._seed, self._rank, self._ranks = batch, seed, rank, ranks
+        self._length = pass_length(len(dataset.train_images), batch, ranks, limit)
         self._next_epoch = int_in("first_epoch", first_epoch, 1, 2**32 - 1)
         self._augment = augment
         self._dataset = dataset
         self._mean = training_mean(dataset)
 
     def __len__(self) -> int:
-        return len(self._dataset.train_images) // self._batch
+        return self._length
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         # Not a generator itself: its epoch is settled when the pass is asked for, not at its
@@ -104,8 +110,9 @@ class TrainFlow(DataFlow):
         order = rng.permutation(len(images))
         tops, lefts = rng.randint(0, 2 * _MARGIN + 1, size=(2, len(images)))
         flips = rng.randint(0, 2, size=len(images)).astype(bool) & self._dataset.mirror
+        share = np.arange(self._rank, len(images), self._ranks)
         for start in range(0, len(self) * self._batch, self._batch):
-            drawn = slice(start, start + self._batch)
+            drawn = share[start : start + self._batch]
             chosen = images[order[drawn]]
             if self._augment:
                 chosen = augment(chosen, tops[drawn], lefts[drawn], flips[drawn])
@@ -113,7 +120,7 @@ class TrainFlow(DataFlow):
 
 
 class TestFlow(DataFlow):
-    """The test images in order, each exactly once in a pass.
+    """The test images in order, each exactly once in a pass; of several ranks, those of one.
 
     Yields ``[images, labels]`` as :class:`TrainFlow` does, minus the same training mean; the last
     batch holds what is left, from 1 to ``batch`` images.
@@ -121,23 +128,26 @@ class TestFlow(DataFlow):
     Args:
         dataset: its test images are used.
         batch: int >= 1.
+        rank, ranks: which of how many processes this is: each image belongs to exactly one.
 
     Raises:
-        DataError: ``batch`` is not such a number.
+        DataError: an argument is out of its range.
     """
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
-    def __init__(self, dataset: Dataset, batch: int) -> None:
+    def __init__(self, dataset: Dataset, batch: int, rank: int = 0, ranks: int = 1) -> None:
         self._batch = int_in("batch", batch, 1, 2**31 - 1)
-        self._dataset = dataset
+        check_share(rank, ranks)
+        share = slice(rank, None, ranks)
+        self._images, self._labels = dataset.test_images[share], dataset.test_labels[share]
         self._mean = training_mean(dataset)
 
     def __len__(self) -> int:
-        return (len(self._dataset.test_images) + self._batch - 1) // self._batch
+        return (len(self._images) + self._batch - 1) // self._batch
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
-        images, labels = self._dataset.test_images, self._dataset.test_labels
+        images, labels = self._images, self._labels
         for start in range(0, len(images), self._batch):
             part = slice(start, start + self._batch)
             yield [images[part] - self._mean, labels[part].astype(np.int32)]

@@ -15,7 +15,7 @@ from tensorpack.dataflow import DataFlow
 from tensorpack.utils import logger
 
 from sspq.data.augment import RELEASED, Augmentation, Augmentor, CaffeAugmentation
-from sspq.data.dataset import DataError, check_share, check_training, int_in
+from sspq.data.dataset import DataError, check_share, check_training, int_in, pass_length
 from sspq.data.ilsvrc_labels import some
 from sspq.data.imagenet import Images
 from sspq.data.workers import Workers, available_cores
@@ -112,6 +112,7 @@ class TrainFlow(_ImageFlow):
         augmentation: what is done to the images; None treats them as in validation.
         rank, ranks: which of how many training processes this is, as in Horovod.
         processes: that decode and augment, by default one per core; 0 does it in this process.
+        limit: batches of a pass, at most; None for all.
 
     Raises:
         DataError: an argument is out of its range.
@@ -128,15 +129,17 @@ class TrainFlow(_ImageFlow):
         rank: int = 0,
         ranks: int = 1,
         processes: int | None = None,
+        limit: int | None = None,
     ) -> None:
         check_training(len(images), batch, seed, rank, ranks)
+        self._length = pass_length(len(images), batch, ranks, limit)
         self._rank, self._ranks, self._seed = rank, ranks, seed
         self._next_epoch = int_in("first_epoch", first_epoch, 1, 2**32 - 1)
         load = _TrainLoad(images, seed, Augmentor(image_size, augmentation))
         super().__init__(images, batch, load, processes)
 
     def __len__(self) -> int:
-        return len(self._images) // self._ranks // self._batch
+        return self._length
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         # Not a generator itself: its epoch is settled when the pass is asked for, not at its

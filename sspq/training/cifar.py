@@ -9,6 +9,7 @@ from sspq.training.cifar_input import ImagesInput
 from sspq.training.cifar_model import CifarSSPQ34
 from sspq.training.cifar_options import Step, check, parser, plan
 from sspq.training.fit import Training
+from sspq.training.processes import Processes
 
 TRAINER = "parameter-server"  # with several GPUs
 
@@ -38,9 +39,12 @@ def _settings(
 
 
 def _train(
-    step: Step, args: argparse.Namespace, model: CifarSSPQ34, data: ImagesInput
+    step: Step,
+    args: argparse.Namespace,
+    model: CifarSSPQ34,
+    data: ImagesInput,
+    processes: Processes,
 ) -> Optional[Dict[str, Any]]:
-    processes = trainers.processes(TRAINER)
     trainers.check_batch(args.batch, TRAINER, processes)
     epochs, schedule = plan(step, args)
     return run.train(
@@ -57,11 +61,12 @@ def work(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     """Does what the options say; returns the report."""
     check(step, args)
     prefix = checkpoint.resolve(args.load) if args.eval else ""
-    data = ImagesInput(args)
+    processes = Processes() if args.eval else trainers.processes(TRAINER)
+    data = ImagesInput(args, processes)
     model = _model(args, data)
     if args.eval:
         return run.measure(model, data, prefix, os.path.join(args.log, "eval.json"))
-    return _train(step, args, model, data)
+    return _train(step, args, model, data, processes)
 
 
 def main(step: Step, description: str, argv: Optional[List[str]] = None) -> int:

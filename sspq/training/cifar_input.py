@@ -11,6 +11,7 @@ from tensorpack.input_source import QueueInput
 from sspq import data as datasets
 from sspq.data.flow import TestFlow, TrainFlow
 from sspq.data.watched import Watched
+from sspq.training.processes import Processes
 
 TEST_BATCH = 200
 
@@ -20,6 +21,7 @@ class ImagesInput:
 
     Args:
         args: the script's options.
+        processes: that train together; each gets its share.
 
     Attributes:
         num_classes: what the network tells apart.
@@ -28,7 +30,8 @@ class ImagesInput:
         DataError: the data set is missing or damaged.
     """
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, processes: Processes) -> None:
+        self._processes = processes
         self._data = datasets.load(args.data, download=args.download)
         self._args = args
         self._watched = Watched()
@@ -54,15 +57,24 @@ class ImagesInput:
 
     def training(self, first_epoch: int, towers: int) -> Any:
         """An InputSource; each of the ``towers`` takes a batch of it at every step."""
-        batch = self._args.batch // towers
-        flow = TrainFlow(self._data, batch, self._args.seed, first_epoch=first_epoch)
+        args, p = self._args, self._processes
+        flow = TrainFlow(
+            self._data,
+            args.batch // p.ranks // towers,
+            args.seed,
+            first_epoch,
+            rank=p.rank,
+            ranks=p.ranks,
+            # Several towers may leave batches of an epoch that do not make a step.
+            limit=self.steps(args.batch) * towers,
+        )
         return QueueInput(self._watched(flow))
 
     def validation(self) -> Any:
-        """A DataFlow of the test images."""
-        return TestFlow(self._data, TEST_BATCH)
+        """A DataFlow of this process's share of the test images."""
+        return TestFlow(self._data, TEST_BATCH, self._processes.rank, self._processes.ranks)
 
     def batches(self) -> tuple[Iterator[Any], int]:
         """All test images as arrays, and how many batches these are."""
-        flow = self.validation()
+        flow = TestFlow(self._data, TEST_BATCH)
         return iter(flow), len(flow)

@@ -52,7 +52,10 @@ class HorovodProcesses(Processes):
     def agree(self, value: Any) -> Any:
         # A graph of its own: the values are needed before the model's is built. The name must be
         # the same everywhere; Horovod's default follows the type of the value, which differs.
-        with tf.Graph().as_default(), tf.Session() as sess:
+        # Without GPUs: a session that sees them settles for the whole process which it has, and
+        # the trainer's, which is to have one of its own, is refused.
+        config = tf.ConfigProto(device_count={"GPU": 0})
+        with tf.Graph().as_default(), tf.Session(config=config) as sess:
             return self._hvd.broadcast_object(value, root_rank=0, session=sess, name="sspq_agree")
 
     def total(self, tensor: Any) -> Any:

@@ -56,10 +56,15 @@ class Network(NamedTuple):
     image_size: int = 0
     as_caffe: bool = False
 
+    @property
+    def shifts(self) -> bool:
+        """Whether it is a shift network."""
+        return self.layers is SHIFT_KERNELS
+
     def data(self, args: argparse.Namespace, processes: Processes, training: bool) -> Data:
         """What the options say to train and evaluate on."""
         if not self.image_size:
-            return ImagesInput(args)
+            return ImagesInput(args, processes)
         return FolderInput(args, processes, training, self.as_caffe)
 
 

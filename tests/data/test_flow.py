@@ -184,7 +184,7 @@ def test_the_test_flow_gives_every_image_once_and_in_order(dataset, batch):
 
 def test_a_batch_of_all_training_images_is_the_largest(dataset):
     assert len(TrainFlow(dataset, batch=50, seed=0)) == 1
-    with pytest.raises(DataError, match="from 1 to 50 .the training images of noise., got 51"):
+    with pytest.raises(DataError, match="from 1 to 50 .50 images to train on, 1 ranks., got 51"):
         TrainFlow(dataset, batch=51, seed=0)
 
 
@@ -198,6 +198,8 @@ def test_a_batch_of_all_training_images_is_the_largest(dataset):
         ("seed", 2**32),
         ("seed", None),
         ("first_epoch", 0),
+        ("rank", 1),
+        ("limit", 0),
     ],
 )
 def test_an_argument_out_of_its_range_is_named_with_its_value(dataset, argument, value):
@@ -209,3 +211,27 @@ def test_an_argument_out_of_its_range_is_named_with_its_value(dataset, argument,
 def test_a_test_batch_of_no_images_is_refused(dataset):
     with pytest.raises(DataError, match="`batch` must be an int from 1 .* got 0"):
         TestFlow(dataset, 0)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_deal_an_epoch_out_among_them(dataset, ranks):
+    [[alone, _]] = epochs(TrainFlow(dataset, 1, seed=3, first_epoch=2), 1)
+    flows = [TrainFlow(dataset, 4, 3, 2, rank=rank, ranks=ranks) for rank in range(ranks)]
+    shares = [epochs(flow, 1)[0][0] for flow in flows]
+    assert {len(share) for share in shares} == {len(flows[0]) * 4}
+    for rank, share in enumerate(shares):
+        np.testing.assert_array_equal(share, alone[rank::ranks][: len(share)])
+
+
+def test_ranks_share_the_test_images(dataset):
+    shares = [epochs(TestFlow(dataset, 3, rank, 3), 1)[0] for rank in range(3)]
+    [[images, labels]] = epochs(TestFlow(dataset, 100), 1)
+    for rank, (share, own) in enumerate(shares):
+        np.testing.assert_array_equal(share, images[rank::3])
+        np.testing.assert_array_equal(own, labels[rank::3])
+
+
+def test_a_limit_leaves_batches_out_of_every_pass(dataset):
+    whole, cut = (epochs(TrainFlow(dataset, 8, 0, limit=n), 2) for n in (None, 4))
+    assert [len(images) for images, _ in cut] == [32, 32]
+    assert_same(cut, [[values[:32] for values in epoch] for epoch in whole])
