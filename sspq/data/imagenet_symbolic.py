@@ -19,7 +19,7 @@ from tensorpack.utils import logger
 
 from sspq.compat import tf
 from sspq.data.augment import RELEASED, Augmentation, CaffeAugmentation
-from sspq.data.dataset import check_share, check_training, int_in
+from sspq.data.dataset import DataError, check_share, check_training, int_in, pass_length
 from sspq.data.ilsvrc_labels import some
 from sspq.data.imagenet import Images
 from sspq.data.imagenet_flow import undecodable
@@ -28,6 +28,8 @@ from sspq.data.workers import available_cores
 
 _CHUNK = 256  # images of one call from TensorFlow to Python
 _AHEAD = 2  # batches
+_NOTED = 64  # images from one call from TensorFlow to Python to the next, to note where it is
+_LOST = 2 * _CHUNK  # images in a row that cannot be decoded
 
 
 def train_dataset(
@@ -40,16 +42,21 @@ def train_dataset(
     rank: int = 0,
     ranks: int = 1,
     parallel: int | None = None,
+    limit: int | None = None,
+    fail: Callable[[DataError], None] | None = None,
 ) -> Any:
     """Shuffled, augmented training batches without end, epoch after epoch.
 
     The labels, and so the order of the images, are those of a
     :class:`sspq.data.imagenet_flow.TrainFlow` with the same arguments. A file that cannot be
-    decoded is left out, and a warning tells its name and the count.
+    decoded is left out, and a warning tells its name and the count. Where hundreds in a row cannot,
+    as when a disk is gone, the dataset ends.
 
     Args:
-        images, batch, image_size, seed, first_epoch, augmentation, rank, ranks: as for TrainFlow.
+        images, batch, image_size, seed, first_epoch, augmentation, rank, ranks, limit: as for
+            TrainFlow; a pass is an epoch.
         parallel: images that are worked on at once, by default one per core.
+        fail: is told why the dataset ends.
 
     Returns:
         A ``tf.data.Dataset`` of uint8 BGR ``[batch, image_size, image_size, 3]`` and int32
@@ -61,7 +68,7 @@ def train_dataset(
     check_training(len(images), batch, seed, rank, ranks)
     int_in("first_epoch", first_epoch, 1, 2**31 - 1)
     int_in("image_size", image_size, 1, 2**15)
-    per_epoch = len(images) // ranks // batch * batch
+    per_epoch = pass_length(len(images), batch, ranks, limit) * batch
 
     def order(turn: int) -> np.ndarray:
         return images.order(seed, first_epoch + turn, rank, ranks)[:per_epoch]
@@ -79,7 +86,9 @@ def train_dataset(
         names.update(missed)
         logger.warn("Cannot be decoded, skipped: %s; %d files so far" % (some(missed), len(names)))
 
-    dataset = _loaded(images, order, None, load, report, parallel)
+    at_once = _at_once(parallel)
+    files = _Files(images, order, None, report, fail, at_once)
+    dataset = _loaded(files, None, load, at_once)
     return _batches(dataset, batch, image_size, drop_remainder=True)
 
 
@@ -125,7 +134,9 @@ def eval_dataset(
             raise undecodable(missed)
         logger.warn("Cannot be decoded, skipped: %s" % some(missed))
 
-    dataset = _loaded(images, lambda turn: share, 1, load, report, parallel)
+    at_once = _at_once(parallel)
+    files = _Files(images, lambda turn: share, 1, report, None, at_once)
+    dataset = _loaded(files, 1, load, at_once)
     return _batches(dataset, batch, image_size, drop_remainder=False)
 
 
@@ -136,55 +147,91 @@ def _batches(dataset: Any, batch: int, image_size: int, drop_remainder: bool) ->
     return dataset.map(shaped).batch(batch, drop_remainder).prefetch(_AHEAD)
 
 
+class _Files:
+    """The files that a dataset asks for, and what became of them: its side in Python.
+
+    Args:
+        images: that there are.
+        order: the indices of a turn, as many in every turn.
+        turns: how many there are, None for no end.
+        report: is told the names of files that could not be decoded.
+        fail: is told why files without end do end.
+        parallel: images that are worked on at once.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        order: Callable[[int], np.ndarray],
+        turns: int | None,
+        report: Callable[[list[str]], None],
+        fail: Callable[[DataError], None] | None,
+        parallel: int,
+    ) -> None:
+        self._images, self._order, self._turns = images, order, turns
+        self._report, self._fail = report, fail
+        self.per_turn = len(order(0))
+        self._most_ahead = _LOST + _NOTED + parallel
+        self._reached = 0  # a place before which files have been decoded
+
+    def chunks(self) -> Iterator[Any]:
+        """Places, counted over all turns, with indices, paths and labels."""
+        images, folder = self._images, os.fsencode(self._images.folder)
+        # Orders are made here, in Python: the graph would otherwise hold a million file names.
+        for turn in itertools.count() if self._turns is None else range(self._turns):
+            indices = self._order(turn)
+            for start in range(0, self.per_turn, _CHUNK):
+                chosen = indices[start : start + _CHUNK]
+                places = turn * self.per_turn + start + np.arange(len(chosen))
+                if self._turns is None and places[0] - self._reached > self._most_ahead:
+                    self._give_up(chosen)
+                    return
+                paths = [os.path.join(folder, file) for file in images.files[chosen]]
+                yield places, chosen, paths, images.labels[chosen]
+
+    def note(self, expected: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Hears that the file at ``place`` was decoded, and those from ``expected`` on were not."""
+        self._reached = int(place)
+        per_turn = self.per_turn
+        missed = [self._order(p // per_turn)[p % per_turn] for p in range(expected, place)]
+        if missed:
+            self._report([self._images.file(i) for i in missed])
+        return place
+
+    def _give_up(self, chosen: np.ndarray) -> None:
+        names = some([self._images.file(i) for i in chosen])
+        error = DataError(f"{self._images.folder}: cannot decode {names}, one after the other")
+        if self._fail:
+            self._fail(error)
+
+
 def _loaded(
-    images: Images,
-    order: Callable[[int], np.ndarray],
-    turns: int | None,
-    load: Callable[[Any, Any, Any], Any],
-    report: Callable[[list[str]], None],
-    parallel: int | None,
+    files: _Files, turns: int | None, load: Callable[[Any, Any, Any], Any], parallel: int
 ) -> Any:
     """A dataset of single images and labels, from one order of the files after the other.
 
     Args:
-        order: the indices of a turn, as many in every turn.
-        turns: how many there are, None for no end.
+        files: that are loaded.
+        turns: how many orders there are, None for no end.
         load: ``(RGB image, turn, index) -> uint8 RGB image``, of tensors.
-        report: is told the names of files that could not be decoded.
+        parallel: images that are worked on at once.
     """
-    per_turn = len(order(0))
-    parallel = int_in("parallel", available_cores() if parallel is None else parallel, 1, 1024)
-    folder = os.fsencode(images.folder)
-
-    def chunks() -> Iterator[Any]:
-        # Orders are made here, in Python: the graph would otherwise hold a million file names.
-        for turn in itertools.count() if turns is None else range(turns):
-            indices = order(turn)
-            for start in range(0, per_turn, _CHUNK):
-                chosen = indices[start : start + _CHUNK]
-                places = turn * per_turn + start + np.arange(len(chosen))
-                paths = [os.path.join(folder, file) for file in images.files[chosen]]
-                yield places, chosen, paths, images.labels[chosen]
+    per_turn = files.per_turn
 
     def read(place: Any, index: Any, path: Any, label: Any) -> Any:
         image = load(decode(path), place // per_turn, index)
         return place, tf.reverse(image, [2]), label  # BGR
 
-    def report_gap(expected: np.ndarray, place: np.ndarray) -> np.ndarray:
-        missed = [order(p // per_turn)[p % per_turn] for p in range(expected, place)]
-        report([images.file(i) for i in missed])
-        return place
-
     def without_gap(expected: Any, element: Any) -> Any:
         place = tf.cond(
-            tf.equal(element[0], expected),
+            tf.equal(element[0], expected) & tf.not_equal(expected % _NOTED, 0),
             lambda: element[0],
-            lambda: tf.py_func(report_gap, [expected, element[0]], tf.int64),
+            lambda: tf.py_func(files.note, [expected, element[0]], tf.int64),
         )
         return place + 1, (place, *element[1:])
 
     types = (tf.int64, tf.int64, tf.string, tf.int32)
-    dataset = tf.data.Dataset.from_generator(chunks, types, ([None],) * 4)
+    dataset = tf.data.Dataset.from_generator(files.chunks, types, ([None],) * 4)
     dataset = dataset.apply(tf.data.experimental.unbatch()).map(read, parallel)
     # A file that cannot be decoded leaves a gap in the places.
     dataset = dataset.apply(tf.data.experimental.ignore_errors())
@@ -197,3 +244,7 @@ def _loaded(
     if end is not None:
         dataset = dataset.filter(lambda place, image, label: place < end)
     return dataset.map(lambda place, image, label: (image, label))
+
+
+def _at_once(parallel: int | None) -> int:
+    return int_in("parallel", available_cores() if parallel is None else parallel, 1, 1024)

@@ -21,6 +21,10 @@ class Watched:
     def __init__(self) -> None:
         self.error: Exception | None = None
 
+    def fail(self, error: Exception) -> None:
+        """Notes the error of what is no flow."""
+        self.error = error
+
     def __call__(self, flow: DataFlow) -> DataFlow:
         """The same flow, watched."""
         return _WatchedFlow(flow, self)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from tensorpack.dataflow import FakeData, FixedSizeData
+from tensorpack.dataflow import FakeData
 from tensorpack.input_source import QueueInput, TFDatasetInput
 
 from sspq.compat import tf
@@ -107,17 +107,17 @@ class FolderInput:
             "augmentation": augmentation(args, self._as_caffe),
             "rank": self._processes.rank,
             "ranks": ranks,
+            # Several towers may leave batches of an epoch that do not make a step.
+            "limit": self.steps(args.batch) * towers,
         }
         if args.symbolic:
             return TFDatasetInput(
-                imagenet_symbolic.train_dataset(self._train, parallel=_threads(args), **options)
+                imagenet_symbolic.train_dataset(
+                    self._train, parallel=_threads(args), fail=self._watched.fail, **options
+                )
             )
         flow = TrainFlow(self._train, processes=args.processes, **options)
-        # Several towers may leave batches of an epoch that do not make a step.
-        taken = self.steps(args.batch) * towers
-        watched = self._watched(flow)
-        source = FixedSizeData(watched, taken) if len(flow) > taken else watched
-        return QueueInput(source, _queue(options["batch"]))
+        return QueueInput(self._watched(flow), _queue(options["batch"]))
 
     def validation(self) -> Any:
         """A DataFlow of this process's share of the validation images."""

@@ -1,5 +1,7 @@
 """tf.data gives the labels of the DataFlow and, in validation, its pixels."""
 
+import os
+
 import numpy as np
 import pytest
 from tensorpack.input_source import TFDatasetInput
@@ -192,3 +194,21 @@ def test_evaluation_skips_files_that_cannot_be_decoded_if_told_so(defects, monke
 def test_an_argument_out_of_its_range_is_an_error(tree, options, text):
     with pytest.raises(DataError, match=text):
         train_dataset(tree.train, **{"batch": 4, **options})
+
+
+def test_training_ends_where_no_file_can_be_decoded_any_more(tmp_path):
+    images = imagenet.find(ilsvrc.make(tmp_path / "gone", train=8, val=1)).train
+    for name in images.files:
+        os.truncate(os.path.join(images.folder, os.fsdecode(name)), 20)
+    told = []
+    assert take(train_dataset(images, 4, SIZE, parallel=2, fail=told.append)) == []
+    assert "cannot decode train/" in str(told[0]) and str(images.folder) in str(told[0])
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_a_limit_is_that_of_the_dataflow(tree, limit):
+    options = dict(batch=3, image_size=SIZE, seed=1, augmentation=None, limit=limit)
+    flow = TrainFlow(tree.train, processes=0, **options)
+    expected = [labels for _ in range(2) for _, labels in flow]
+    batches = take(train_dataset(tree.train, **options), len(expected))
+    np.testing.assert_array_equal([labels for _, labels in batches], expected)
