@@ -1,6 +1,7 @@
 """Finding, checking and loading checkpoints."""
 
 import glob
+import hashlib
 import os
 import re
 import zipfile
@@ -102,6 +103,17 @@ def resolve(path: str) -> str:
     if wrong is not None:
         raise CheckpointError("`--load`: %s is not a complete checkpoint: %s" % (path, wrong))
     return prefix
+
+
+def fingerprint(prefix: str) -> str:
+    """A digest of what :func:`resolve` gives: equal for equal values, wherever the files lie."""
+    # TensorFlow's index holds a checksum of every variable.
+    path = prefix if prefix.endswith(NPZ) else prefix + ".index"
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        for part in iter(lambda: f.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def remove_old(folder: str, keep: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional
 from tensorpack.utils import logger
 
 from sspq.files import write_json
-from sspq.training import command
+from sspq.training import checkpoint, command
 from sspq.training.fit import Training, fit
 from sspq.training.history import Row
 from sspq.training.processes import Processes
@@ -31,7 +31,8 @@ def train(
         name: of the run, for messages.
         args: the script's options; ``log``, ``resume`` and ``seed`` are read.
         training: what to do.
-        settings: everything that the result depends on; the report begins with them.
+        settings: everything that the result depends on beside ``training.load``; the report
+            begins with them.
         processes: that train together.
         measured: the rest of the report, of the history and the folder.
 
@@ -42,6 +43,10 @@ def train(
         RunFolderError: the folder holds something else.
     """
     command.seed_everything(args.seed)
+    if processes.chief and training.load:
+        # Not its path: folders may move, and be trained anew.
+        loaded = checkpoint.fingerprint(checkpoint.resolve(training.load))
+        settings = dict(settings, load_fingerprint=loaded)
     folder = RunFolder(args.log, settings, args.resume) if processes.chief else None
     report = folder.report() if folder else None
     if processes.agree(report is not None):

@@ -1,5 +1,6 @@
 """Steps that really train: a few images, a few epochs, the whole graph."""
 
+import argparse
 import importlib.util
 import json
 import os
@@ -9,6 +10,7 @@ import pytest
 
 from sspq.compat import tf
 from sspq.training import checkpoint, cifar, cifar_input, history
+from sspq.training.processes import Processes
 from tests.tiny import tiny_digits
 from tests.training.killing import Killed, kill_when_saved
 
@@ -185,3 +187,28 @@ def test_wrong_options_give_one_line_that_names_them(step, options, message, tmp
 def test_a_diverging_run_says_so(tmp_path, capsys):
     assert script("s1", "--max_epoch", 2, "--base_lr", 1e30, "--log", tmp_path) == 2
     assert "try a lower --base_lr" in capsys.readouterr().err
+
+
+def test_resuming_from_another_checkpoint_is_refused(s1, tmp_path, capsys):
+    def step(load, *options):
+        return script("s2", "--max_epoch", 1, "--load", load, "--log", tmp_path / "s2", *options)
+
+    assert step(s1) == 0
+    report = read(tmp_path / "s2" / "report.json")
+    assert step(checkpoint.last_complete(str(s1)), "--resume") == 0  # the same by another name
+    parameters = {k: v + 1 if k.endswith("/gamma") else v for k, v in values(s1).items()}
+    np.savez(str(tmp_path / "other.npz"), **parameters)
+    capsys.readouterr()
+    assert step(tmp_path / "other.npz", "--resume") == 2
+    message = capsys.readouterr().err
+    assert "load_fingerprint is %r there and" % report["load_fingerprint"] in message
+
+
+def test_with_several_towers_a_resumed_run_sees_the_images_of_the_uninterrupted_one(s1):
+    args = argparse.Namespace(data="digits", download=False, batch=12, seed=0)
+    data = cifar_input.ImagesInput(args, Processes())
+    whole, resumed = data.training(1, 4).ds, data.training(2, 4).ds
+    assert len(whole) == 4 * data.steps(12) < data.steps(3)
+    list(whole)
+    for (first, _), (second, _) in zip(whole, resumed):
+        np.testing.assert_array_equal(first, second)
