@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
+import numpy as np
 from tensorpack.callbacks import ModelSaver, PeriodicCallback, ScalarPrinter, TFEventWriter
 from tensorpack.train import TrainConfig, launch_train_with_config
 from tensorpack.utils import logger
 
-from sspq.compat import has_gpu
+from sspq.compat import has_gpu, tf
 from sspq.training import checkpoint, history, trainers
 from sspq.training.history import History, MeanCost
 from sspq.training.inference import InferenceRunner
@@ -119,6 +120,11 @@ def _train(
     first: int,
     init: Optional[Any],
 ) -> None:
+    # Operations that draw, for dropout or rounded gradients, begin anew with the process: a run
+    # that is resumed must not draw again what it has had.
+    seed = tf.get_default_graph().seed
+    if seed is not None and first > 1:
+        tf.set_random_seed(int(np.random.RandomState([seed, first]).randint(2**31 - 1)))
     # Processes that are not the chief skip what is marked as the chief's, as most callbacks are.
     callbacks: List[Any] = [LearningRate(training.schedule), MeanCost()]
     data, towers = training.data, trainers.towers(training.trainer)
