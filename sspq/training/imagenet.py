@@ -78,6 +78,12 @@ def _train(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     data: Any = (
         FakeInput(args, processes) if args.fake else FolderInput(args, processes, training=True)
     )
+    if processes.chief and args.load and keeps_rate(step, args):
+        prefix = checkpoint.resolve(args.load)
+        if "learning_rate" not in checkpoint.shapes(prefix):
+            raise ValueError(
+                "`--base_lr` is missing: %s holds no learning rate to go on with" % prefix
+            )
     model = model_of(args, data.num_classes)
     training = Training(
         model,
