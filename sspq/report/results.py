@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import itertools
 import json
 import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
@@ -109,25 +110,35 @@ def find_reports(patterns: Iterable[str]) -> List[Dict[str, Any]]:
 
     Args:
         patterns: files, folders that hold ``report.json`` at any depth, or patterns of either,
-            where ``**`` stands for any folders. The report of a chain stands for its steps.
+            where ``**`` stands for any folders. The report of a chain stands for its steps. What
+            folders and patterns find beside such reports, as those of SLQ or of an evaluation, is
+            passed over.
 
     Raises:
-        ResultsError: a pattern finds nothing, or what is not a report.
+        ResultsError: a pattern finds no such report, or a file that is named is none.
     """
     found: Dict[str, Dict[str, Any]] = {}
     for pattern in patterns:
-        paths = [p for place in glob.glob(pattern, recursive=True) for p in _files(place)]
+        named = os.path.isfile(pattern)
+        places = [pattern] if named else glob.glob(pattern, recursive=True)
+        paths = [p for place in places for p in _files(place)]
+        runs = {path: steps for path in sorted(paths) for steps in [_steps(path)] if steps}
         if not paths:
             raise ResultsError("`--reports`: nothing found by %s" % pattern)
-        for path in sorted(paths):
-            report = read_json(path)
-            steps = report.get("steps", {"": report}) if isinstance(report, dict) else {}
-            for step in steps.values() or [None]:
-                if not _is_report(step):
-                    raise ResultsError("%s is not the report of a run" % path)
-                if step["top1"] is not None:
-                    found[json.dumps(step, sort_keys=True)] = step
+        if not runs:
+            what = pattern if named else "`--reports`: what is found by %s" % pattern
+            raise ResultsError("%s is not the report of a run" % what)
+        for step in itertools.chain.from_iterable(runs.values()):
+            if step["top1"] is not None:
+                found[json.dumps(step, sort_keys=True)] = step
     return list(found.values())
+
+
+def _steps(path: str) -> List[Dict[str, Any]]:
+    """The reports in a file, none if it holds anything else."""
+    report = read_json(path)
+    steps = report.get("steps", {"": report}) if isinstance(report, dict) else {}
+    return list(steps.values()) if all(_is_report(step) for step in steps.values()) else []
 
 
 def _files(place: str) -> List[str]:

@@ -80,3 +80,15 @@ def test_wrong_files_are_named(tmp_path):
     rows.write_text(",".join(results.COLUMNS) + "\na,1,2,x,no,here\n")
     with pytest.raises(ResultsError, match="rows.csv, line 2"):
         results.published(str(rows))
+
+
+def test_what_is_found_beside_reports_of_runs_is_passed_over(tmp_path):
+    write(tmp_path, "s1/report.json", top1=90.0)
+    for name in ("slq/report.json", "slq/stage1/report.json", "imagenet-s1-eval/report.json"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"model": "LeNet", "top1": 99.0}))
+    [report] = results.find_reports([str(tmp_path / "**" / "report.json")])
+    assert report["top1"] == 90.0
+    with pytest.raises(ResultsError, match="slq is not the report of a run"):
+        results.find_reports([str(tmp_path / "slq")])
