@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from tensorpack.predict import PredictConfig
 
+from sspq.files import replacing
 from sspq.graphs.alexnet import IMAGE_SIZE, MEAN
 from sspq.report.layers import inference_graph
 from sspq.training.alexnet_model import AlexNet
@@ -116,16 +117,12 @@ def convert(
             "%s does not hold %s: %s; shapes are [height, width, inputs / groups, outputs] or "
             "[inputs, outputs]" % (caffemodel, model.NAME, wrong)
         )
-    temporary = output + ".tmp" + NPZ
     try:
-        np.savez(temporary, **values)
-        off = _difference(net, model, temporary)
-        os.replace(temporary, output)
+        with replacing(output) as temporary:
+            np.savez(temporary, **values)
+            off = _difference(net, model, temporary)
     except OSError as e:
         raise CaffeError("%s cannot be written: %s" % (output, e)) from e
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
     return model, off
 
 

@@ -2,7 +2,23 @@
 
 import json
 import os
-from typing import Any, Union
+from contextlib import contextmanager
+from typing import Any, Iterator, Union
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """The name of a file to write, with the ending of ``path``, which then replaces ``path``.
+
+    An error leaves ``path`` as it was, and nothing else.
+    """
+    temporary = "%s.tmp%s" % (path, os.path.splitext(path)[1])
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def write_atomically(path: str, content: Union[str, bytes]) -> None:

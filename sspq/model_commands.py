@@ -14,6 +14,7 @@ from sspq.export import container, frozen, images, onnx_graph, onnx_int8, predic
 from sspq.export.encoding import decode
 from sspq.export.pack import RESTS, pack, unpack
 from sspq.export.source import Checkpoint, check_fits, open_checkpoint
+from sspq.files import replacing
 from sspq.graphs.blocks import DATA_FORMATS
 from sspq.quantizers.scope import VARIANTS
 from sspq.report.size import MIB
@@ -172,7 +173,7 @@ def _export(args: argparse.Namespace) -> None:
 
 def _unpack(args: argparse.Namespace) -> None:
     _, values = unpack(container.read(args.file))
-    with open(args.output, "wb") as f:
+    with replacing(args.output) as temporary, open(temporary, "wb") as f:
         np.savez(f, **values)
     print(
         "%s: %d variables, with the values that the graph computes with"

@@ -186,3 +186,19 @@ def test_wrong_input_is_one_line(folder, tmp_path, capsys):
     ):
         text = error(capsys, *arguments)
         assert text.startswith("sspq: ") and why in text and len(text.splitlines()) == 1
+
+
+def test_unpacking_leaves_an_old_file_alone_where_it_cannot_be_written(
+    folder, tmp_path, capsys, monkeypatch
+):
+    file, arrays = tmp_path / "m.sspq.safetensors", tmp_path / "m.npz"
+    output(capsys, "pack", folder, "-o", file, "--images", 0)
+    arrays.write_bytes(b"old")
+
+    def full(f, **values):
+        f.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert "No space left" in error(capsys, "unpack", file, "-o", arrays)
+    assert arrays.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 2

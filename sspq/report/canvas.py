@@ -1,10 +1,11 @@
 """Pictures that are whole or not there, legible in print and to colour-blind readers."""
 
 import math
-import os
 from typing import Any, Iterable, Tuple
 
 from matplotlib.transforms import Bbox
+
+from sspq.files import replacing
 
 # Of the Okabe-Ito palette, which colour-blind readers can tell apart. What differs in colour
 # differs in shape as well, for print.
@@ -24,10 +25,9 @@ def pyplot() -> Any:
 
 def save(figure: Any, path: str, dpi: int = 150) -> str:
     """Writes a figure as a PNG file, closes it and returns ``path``."""
-    temporary = path + ".tmp.png"
-    figure.savefig(temporary, dpi=dpi)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
     pyplot().close(figure)
-    os.replace(temporary, path)
     return path
 
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 
 from sspq.files import read_json, write_json
+from sspq.report import canvas
 from sspq.report.size import MIB
 from sspq.training.run_folder import REPORT
 from sspq.training.slq_report import read_stages
@@ -16,7 +17,7 @@ LAYERS = "layers"  # folder of the pictures of layers
 # Where a chain has the runs that are summed up.
 FLOAT32, QUANTIZED = "float32", "slq"
 
-_BEFORE, _AFTER, _BETWEEN = "#999999", "#0072B2", "#D55E00"  # of the Okabe-Ito palette
+_BEFORE, _AFTER, _BETWEEN = canvas.GREY, canvas.BLUE, canvas.VERMILION
 _MOMENTS = ("before_freezing", "after_freezing", "after_training")
 
 
@@ -73,20 +74,12 @@ def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
 
 
 def _figure(path: str, width: float, draw: Any) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(width, 4))
+    figure, axes = canvas.pyplot().subplots(figsize=(width, 4))
     draw(axes)
     # Below the picture: within it there is no place that no curve can come to.
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=3, frameon=False)
     figure.tight_layout()
-    temporary = path + ".tmp.png"
-    figure.savefig(temporary, dpi=100)
-    plt.close(figure)
-    os.replace(temporary, path)
+    canvas.save(figure, path, dpi=100)
 
 
 def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
