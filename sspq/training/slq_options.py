@@ -94,6 +94,43 @@ def complete(args: argparse.Namespace) -> None:
             setattr(args, name, value)
 
 
+# Options that not all networks have, with their defaults.
+_OF_FILES = {
+    "image_size": 0,
+    "meta_dir": None,
+    "skip_bad": False,
+    "symbolic": False,
+    "processes": None,
+    "min_area": LEAST_AREA,
+    "no_colour": False,
+    "no_mirror": False,
+}
+_OF_SHIFTS = {"shift_lr_mult": 1.0, "shift_normalize": False, "shift_no_decay": False}
+
+
+def _refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None:
+    given = [name for name, value in defaults.items() if getattr(args, name) != value]
+    if given:
+        options = ", ".join("`--%s`" % name.replace("_", "-") for name in given)
+        raise ValueError("%s: %s" % (options, why))
+
+
+def _check_network(args: argparse.Namespace) -> None:
+    """Refuses options that are not of the network."""
+    network = NETWORKS[args.model]
+    if not network.image_size:
+        _refuse(args, _OF_FILES, "of ILSVRC images, which %s does not take" % args.model)
+    if not network.shifts:
+        _refuse(args, _OF_SHIFTS, "of shift networks, which %s is not" % args.model)
+    elif network.image_size and args.shift_no_decay:
+        raise ValueError("`--shift-no-decay` is not of %s: its shifts never decay" % args.model)
+    if network.as_caffe and (args.min_area != LEAST_AREA or args.no_colour):
+        raise ValueError(
+            "`--min-area` and `--no-colour` are not of %s: its images are cut out as Caffe does, "
+            "whole and with their colours" % args.model
+        )
+
+
 def check(args: argparse.Namespace) -> None:
     """Refuses what cannot work, before anything is loaded or written."""
     options.check_run(args, needs_load=False)
@@ -107,11 +144,9 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("`--partition` is of slq, got it for %s" % args.method)
     if args.method != "mlq" and args.groups is not None:
         raise ValueError("`--groups` are of mlq, got them for %s" % args.method)
-    if NETWORKS[args.model].as_caffe and (args.min_area != LEAST_AREA or args.no_colour):
-        raise ValueError(
-            "`--min-area` and `--no-colour` are not of %s: its images are cut out as Caffe does, "
-            "whole and with their colours" % args.model
-        )
+    if args.method == "float32" and args.layers is not None:
+        raise ValueError("`--layers` are of slq and mlq, got them for float32")
+    _check_network(args)
     if args.val_every < 1:
         raise ValueError("`--val-every` must be at least 1, got %r" % args.val_every)
     if not args.data:

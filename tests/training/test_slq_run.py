@@ -248,6 +248,12 @@ def test_an_unfinished_run_has_no_report(quantized, float32, tmp_path):
         (("--load", "x", "--bita", 8), "`--bita` must be 32: lenet does not quantize activations"),
         (("--load", "x", "--val-every", 0), "`--val-every` must be at least 1, got 0"),
         (("--load", "nowhere"), "nowhere.index is missing"),
+        (("--method", "float32", "--layers", "x"), "`--layers` are of slq and mlq, got them for"),
+        (
+            ("--load", "x", "--symbolic", "--meta-dir", "y"),
+            "`--meta-dir`, `--symbolic`: of ILSVRC images, which lenet does not take",
+        ),
+        (("--load", "x", "--shift-lr-mult", 2), "`--shift-lr-mult`: of shift networks, which"),
     ],
 )
 def test_wrong_options_give_one_line_that_names_them(options, message, tmp_path, capsys):
