@@ -302,7 +302,7 @@ def main() -> None:
         long_description=read("README.md"),
         long_description_content_type="text/markdown",
         license="MIT",
-        python_requires=">=3.6,<3.9",
+        python_requires=">=3.7,<3.9",
         packages=find_packages(include=["sspq", "sspq.*"]),
         package_data={"sspq.report": ["published.csv"]},
         # TensorFlow is not among them: whether `tensorflow` or `tensorflow-gpu`, it must be there

@@ -6,6 +6,8 @@ from sspq.compat import tf
 from sspq.graphs.alexnet import IMAGE_SIZE, LEAST_IMAGE_SIZE, alexnet
 from sspq.training.caffe_model import CaffeClassifier
 
+MOST_WIDTH = 16  # no machine holds such a network; numbers beyond could overflow
+
 
 class AlexNet(CaffeClassifier):
     """Caffe's bvlc_alexnet, in float32; 60,965,224 parameters for 1000 classes.
@@ -18,7 +20,7 @@ class AlexNet(CaffeClassifier):
         num_classes: at least 2.
         image_size: pixels, at least 39.
         data_format: "auto", "NCHW" or "NHWC". The variables are the same.
-        width: factor on the numbers of channels and of hidden units, above 0.
+        width: factor on the numbers of channels and of hidden units, above 0, at most 16.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -41,8 +43,10 @@ class AlexNet(CaffeClassifier):
                 "`image_size` must be an int of at least %d, got %r"
                 % (LEAST_IMAGE_SIZE, image_size)
             )
-        if not isinstance(width, (int, float)) or not 0 < width < float("inf"):
-            raise ValueError("`width` must be a number above 0, got %r" % (width,))
+        if not isinstance(width, (int, float)) or not 0 < width <= MOST_WIDTH:
+            raise ValueError(
+                "`width` must be a number above 0, at most %d, got %r" % (MOST_WIDTH, width)
+            )
         self.image_size = image_size
         self.width = width
 

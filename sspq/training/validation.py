@@ -30,11 +30,15 @@ class Tally:
         """Top-1 and top-5 in percent and the mean cross-entropy.
 
         Raises:
-            ValueError: there was no image.
+            ValueError: there was no image, or the network gives NaN or infinities.
         """
         wrong_top1, wrong_top5, cross_entropy, count = self.sums
         if not count:
             raise ValueError("there is no image to evaluate on")
+        if not np.isfinite(cross_entropy):
+            raise ValueError(
+                "the cross-entropy of the images is %r: the network has diverged" % cross_entropy
+            )
         return {
             "top1": float(100 * (1 - wrong_top1 / count)),
             "top5": float(100 * (1 - wrong_top5 / count)),
