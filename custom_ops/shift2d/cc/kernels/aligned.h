@@ -38,13 +38,14 @@ class AlignedRoom {
  public:
   explicit AlignedRoom(size_t n) : data_(n > 0 ? AlignedAllocator<T>().allocate(n) : nullptr) {}
   ~AlignedRoom() { free(data_); }
-  AlignedRoom(const AlignedRoom&) = delete;
-  AlignedRoom& operator=(const AlignedRoom&) = delete;
+  AlignedRoom(AlignedRoom&& other) : data_(other.data_) { other.data_ = nullptr; }
+  AlignedRoom& operator=(AlignedRoom&&) = delete;
 
   T* data() const { return data_; }
+  T& operator[](size_t k) const { return data_[k]; }
 
  private:
-  T* const data_;
+  T* data_;
 };
 
 }  // namespace sspq

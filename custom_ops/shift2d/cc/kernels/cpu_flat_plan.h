@@ -45,24 +45,11 @@ class FlatPlan {
     known_.resize(places, nullptr);
     inside_.reserve(std::min((backward ? 2 : 1) * g.channels, places) * WordsInside());
     for (int64_t c = 0; c < g.channels; ++c) {
-      const bool lost = taps.IsLost(c);
-      const Tap<T>&y = taps.y[c], &x = taps.x[c];
-      forward_[c] = {nullptr,
-                     Clamp(y.offset, height),
-                     Clamp(x.offset, width),
-                     y.integer,
-                     x.integer,
-                     lost ? std::numeric_limits<T>::quiet_NaN() : y.lo,
-                     y.hi,
-                     x.lo,
-                     x.hi};
-      SetInside(&forward_[c]);
-      if (!backward) continue;
+      const Tap<T> y = taps.y[c], x = taps.x[c];
+      const int32_t row = Clamp(y.offset, height), column = Clamp(x.offset, width);
+      Set(row, column, y, x, false, &forward_[c]);
       // The same with shift and weights reversed.
-      const FlatTap<T>& f = forward_[c];
-      adjoint_[c] = {nullptr, -f.row - 1, -f.column - 1, f.integer_y, f.integer_x,
-                     f.hi_y,  f.lo_y,     f.hi_x,        f.lo_x};
-      SetInside(&adjoint_[c]);
+      if (backward) Set(-row - 1, -column - 1, y, x, true, &adjoint_[c]);
     }
   }
   FlatPlan(const FlatPlan&) = delete;  // the shape points into the plan
@@ -96,9 +83,22 @@ class FlatPlan {
 
   int64_t WordsInside() const { return 4 * shape_.runs * (kFlatRun / kFlatGroup); }
 
-  void SetInside(FlatTap<T>* t) {
-    const int64_t at_row = t->row + shape_.height + kFlatReach;
-    const int64_t at_column = t->column + shape_.width + kFlatReach;
+  void Set(int32_t row, int32_t column, const Tap<T>& y, const Tap<T>& x, bool reversed,
+           FlatTap<T>* t) {
+    t->inside = Inside(row, column);
+    t->row = row;
+    t->column = column;
+    t->integer_y = y.integer;
+    t->integer_x = x.integer;
+    t->lo_y = reversed ? y.hi : y.lo;
+    t->hi_y = reversed ? y.lo : y.hi;
+    t->lo_x = reversed ? x.hi : x.lo;
+    t->hi_x = reversed ? x.lo : x.hi;
+  }
+
+  const uint16_t* Inside(int32_t to_row, int32_t to_column) {
+    const int64_t at_row = to_row + shape_.height + kFlatReach;
+    const int64_t at_column = to_column + shape_.width + kFlatReach;
     const uint16_t*& known = known_[at_row * 2 * (shape_.width + kFlatReach) + at_column];
     if (known == nullptr) {
       const int64_t begin = inside_.size();
@@ -117,7 +117,7 @@ class FlatPlan {
         }
       }
     }
-    t->inside = known;
+    return known;
   }
 
   std::vector<uint64_t> rows_, columns_;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
 #include <vector>
 
 #include "custom_ops/shift2d/cc/kernels/aligned.h"
@@ -15,10 +14,6 @@
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
 
 namespace sspq {
-
-// Distances and masks of channels, as wide as T.
-template <typename T>
-using LaneOf = typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type;
 
 // How far away channels read along one axis, and whether they do at all: -1 or 0. Where a channel
 // does not, its distance is 0.
@@ -31,7 +26,7 @@ struct AxisDistances {
     reads[k] = does ? -1 : 0;
   }
 
-  AlignedVector<LaneOf<T>> distance, reads;
+  AlignedRoom<LaneOf<T>> distance, reads;
 };
 
 // What channels read, for all distances of one map.
@@ -40,7 +35,7 @@ class ReadPlan {
  public:
   ReadPlan(int64_t channels, int64_t distances)
       : channels_(channels),
-        masks_(2 * distances * channels, 0),
+        masks_(2 * distances * channels),
         rows_(distances * channels),
         columns_(distances * channels),
         used_(distances * channels),
@@ -132,7 +127,7 @@ class ReadPlan {
 
   // From the least to the greatest distance of channels [first, end): the first, how many there
   // are, and whether these are few.
-  bool Span(const AlignedVector<Lane>& distances, int64_t first, int64_t end, int32_t* least,
+  bool Span(const AlignedRoom<Lane>& distances, int64_t first, int64_t end, int32_t* least,
             int32_t* count) const {
     int64_t low, high;
     Range(distances.data() + first, used_.data() + first, end - first, &low, &high);
@@ -144,7 +139,7 @@ class ReadPlan {
   const int64_t channels_;
   bool windows_ = true, all_used_ = true;
   std::vector<PixelDistances> distances_;
-  AlignedVector<Lane> masks_, rows_, columns_, used_;
+  AlignedRoom<Lane> masks_, rows_, columns_, used_;
   const AlignedVector<T> zeros_;
 };
 
@@ -152,19 +147,15 @@ class ReadPlan {
 template <typename T>
 class PixelPlan {
  public:
-  PixelPlan(const Geometry& g, const ChannelTaps<T>& taps, bool adjoint)
-      : reads_(g.channels, 1), y_(taps.y, taps, adjoint), x_(taps.x, taps, adjoint) {
+  PixelPlan(const Geometry& g, const ChannelTaps<T>& taps, bool adjoint) : reads_(g.channels, 1) {
     map_.in_h = adjoint ? g.h.out : g.h.in;
     map_.in_w = adjoint ? g.w.out : g.w.in;
     map_.out_h = adjoint ? g.h.in : g.h.out;
     map_.out_w = adjoint ? g.w.in : g.w.out;
     map_.stride_h = adjoint ? 1 : g.h.stride;
     map_.stride_w = adjoint ? 1 : g.w.stride;
-    map_.integer = false;
-    const AxisDistances<T> rows = Distances(g.h, taps.y, taps, adjoint);
-    const AxisDistances<T> columns = Distances(g.w, taps.x, taps, adjoint);
-    for (int64_t c = 0; c < g.channels; ++c) map_.integer = map_.integer || taps.IsInteger(c);
-    reads_.Add(rows, 0, columns, 0);
+    map_.integer = taps.integer;
+    reads_.Add(Distances(g.h, taps.y, taps, adjoint), 0, Distances(g.w, taps.x, taps, adjoint), 0);
     reads_.Fill(&map_);
     map_.all_used = reads_.all_used();
     if (InStrips(map_)) zero_row_.resize(map_.in_w * map_.channels, T(0));
@@ -173,14 +164,14 @@ class PixelPlan {
         !map_.windows && map_.stride_h <= kMostFarStride && map_.stride_w <= kMostFarStride;
     if (far) far_ = reads_.FarWindows();
     map_.far = far ? far_.data() : nullptr;
-    map_.lo_y = y_.lo.data();
-    map_.hi_y = y_.hi.data();
-    map_.lo_x = x_.lo.data();
-    map_.hi_x = x_.hi.data();
-    map_.scale_y = y_.scale.data();
-    map_.scale_x = x_.scale.data();
+    map_.lo_y = adjoint ? taps.y.hi.data() : taps.y.lo.data();
+    map_.hi_y = adjoint ? taps.y.lo.data() : taps.y.hi.data();
+    map_.lo_x = adjoint ? taps.x.hi.data() : taps.x.lo.data();
+    map_.hi_x = adjoint ? taps.x.lo.data() : taps.x.hi.data();
+    map_.integer_y = taps.y.integer.data();
+    map_.integer_x = taps.x.integer.data();
   }
-  PixelPlan(const PixelPlan&) = delete;  // the map points into the plan
+  PixelPlan(const PixelPlan&) = delete;  // the map points into the plan, and into the taps
 
   const PixelMap<T>& map() const { return map_; }
   // Values for sample_rows and shift_gradient_rows to work in, the latter with `rows` at a time.
@@ -195,42 +186,29 @@ class PixelPlan {
   }
 
  private:
-  static AxisDistances<T> Distances(const Axis& a, const std::vector<Tap<T>>& axis_taps,
+  static AxisDistances<T> Distances(const Axis& a, const AxisTaps<T>& taps,
                                     const ChannelTaps<T>& all, bool adjoint) {
-    const int64_t channels = static_cast<int64_t>(axis_taps.size());
+    typedef LaneOf<T> Lane;
+    const int64_t channels = all.channels;
     AxisDistances<T> distances(channels);
-    const int64_t in = adjoint ? a.out : a.in, out = adjoint ? a.in : a.out;
-    const int64_t last = (out - 1) * (adjoint ? 1 : a.stride) + 1;  // from the first tap on
+    const Lane in = static_cast<Lane>(adjoint ? a.out : a.in), pad = static_cast<Lane>(a.pad);
+    // From the first tap on.
+    const Lane last = static_cast<Lane>(adjoint ? a.in : (a.out - 1) * a.stride + 1);
+    const Lane* const offsets = taps.offset.data();
+    Lane *const distance = distances.distance.data(), *const reads = distances.reads.data();
     for (int64_t c = 0; c < channels; ++c) {
-      const int64_t offset = axis_taps[c].offset;
-      const int64_t from = adjoint ? a.pad - offset - 1 : offset - a.pad;
+      const Lane from = adjoint ? pad - offsets[c] - 1 : offsets[c] - pad;
       // Whether any of three taps ever lies between 0 and `in`.
-      distances.Set(c, from <= in && from + last >= 0, from);
+      reads[c] = -static_cast<Lane>((from <= in) & (from + last >= 0));
+      distance[c] = from & reads[c];
     }
     for (int64_t c : all.lost) distances.Set(c, false, 0);
     return distances;
   }
 
-  // One axis, by channel. A weight of NaN makes the whole channel NaN.
-  struct AxisWeights {
-    AxisWeights(const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all, bool adjoint)
-        : lo(axis_taps.size()), hi(axis_taps.size()), scale(axis_taps.size()) {
-      for (size_t c = 0; c < axis_taps.size(); ++c) {
-        const Tap<T>& t = axis_taps[c];
-        lo[c] = adjoint ? t.hi : t.lo;
-        hi[c] = adjoint ? t.lo : t.hi;
-        scale[c] = t.integer ? T(0.5) : T(1);
-      }
-      for (int64_t c : all.lost) lo[c] = hi[c] = std::numeric_limits<T>::quiet_NaN();
-    }
-
-    AlignedVector<T> lo, hi, scale;
-  };
-
   ReadPlan<T> reads_;
   AlignedVector<T> zero_row_;
   std::vector<FarWindow> far_;
-  AxisWeights y_, x_;
   PixelMap<T> map_;
 };
 
@@ -266,15 +244,15 @@ class ExpandPlan {
  private:
   // [phases, taps, channels], by ReadersOf.
   struct AxisReaders {
-    AxisReaders(const Axis& a, const std::vector<Tap<T>>& axis_taps, const ChannelTaps<T>& all)
+    AxisReaders(const Axis& a, const AxisTaps<T>& axis_taps, const ChannelTaps<T>& all)
         : phases(a.stride == 1 ? 1 : std::min(a.stride, a.in)),
           taps(a.stride == 1 ? 2 : 1),
-          distances(phases * taps * axis_taps.size()),
-          weight(phases * taps * axis_taps.size()) {
-      size_t at = 0;
+          distances(phases * taps * all.channels),
+          weight(phases * taps * all.channels) {
+      int64_t at = 0;
       for (int64_t p = 0; p < phases; ++p) {
         for (int tap = 0; tap < taps; ++tap) {
-          for (size_t c = 0; c < axis_taps.size(); ++c, ++at) {
+          for (int64_t c = 0; c < all.channels; ++c, ++at) {
             const Reads<T> r = ReadersOf(a, axis_taps[c], p);
             const bool lost = all.IsLost(c);
             distances.Set(at, !lost && tap < r.count, r.first + tap);
@@ -289,7 +267,7 @@ class ExpandPlan {
     int64_t phases;
     int32_t taps;
     AxisDistances<T> distances;
-    AlignedVector<T> weight;
+    AlignedRoom<T> weight;
   };
 
   const AxisReaders y_, x_;

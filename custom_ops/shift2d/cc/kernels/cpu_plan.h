@@ -9,29 +9,91 @@
 #include <limits>
 #include <vector>
 
+#include "custom_ops/shift2d/cc/kernels/aligned.h"
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/geometry.h"
 
 namespace sspq {
 
+// What channels have of their own, as wide as T, for loops that compilers vectorise. Of masks: -1
+// or 0.
+template <typename T>
+using LaneOf = typename IntegerOf<T>::Type;
+
+// The taps of all channels along one axis.
+template <typename T>
+struct AxisTaps {
+  typedef LaneOf<T> Lane;
+
+  AxisTaps(const Axis& a, const T* shift, int64_t channels)
+      : offset(channels), finite(channels), integer(channels), lo(channels), hi(channels) {
+    // A stride beyond all sizes, which are at most 2^28 (SizeLimit), leads to a single output.
+    AxisOf<Lane> axis;
+    axis.in = static_cast<Lane>(a.in);
+    axis.out = static_cast<Lane>(a.out);
+    axis.stride = static_cast<Lane>(std::min(a.stride, int64_t{1} << 29));
+    axis.pad = static_cast<Lane>(a.pad);
+    Split(axis, shift, channels, offset.data(), lo.data(), hi.data(), finite.data(),
+          integer.data());
+  }
+
+  Tap<T> operator[](int64_t c) const {
+    Tap<T> tap;
+    tap.offset = offset[c];
+    tap.lo = lo[c];
+    tap.hi = hi[c];
+    tap.finite = finite[c] != 0;
+    tap.integer = integer[c] != 0;
+    return tap;
+  }
+
+  AlignedRoom<Lane> offset, finite, integer;
+  AlignedRoom<T> lo, hi;
+
+ private:
+  // Without __restrict__, so many pointers might overlap that compilers give up.
+  static void Split(const AxisOf<Lane> axis, const T* __restrict__ shift, int64_t channels,
+                    Lane* __restrict__ offset, T* __restrict__ lo, T* __restrict__ hi,
+                    Lane* __restrict__ finite, Lane* __restrict__ integer) {
+    for (int64_t c = 0; c < channels; ++c) {
+      Lane at;
+      T low, high;
+      bool is_finite, is_integer;
+      SplitShift(shift[c], axis, &at, &low, &high, &is_finite, &is_integer);
+      offset[c] = at;
+      lo[c] = low;
+      hi[c] = high;
+      finite[c] = -static_cast<Lane>(is_finite);
+      integer[c] = -static_cast<Lane>(is_integer);
+    }
+  }
+};
+
 // The taps of all channels.
 template <typename T>
 struct ChannelTaps {
-  std::vector<Tap<T>> y, x;
-  std::vector<int64_t> lost;  // channels whose shift is not finite
+  const int64_t channels;
+  AxisTaps<T> y, x;
+  std::vector<int64_t> lost;  // channels whose shift is not finite: all weights are NaN
+  bool integer = false;       // some shift is an integer
 
   // `shift` is [2, channels]: along W, then along H.
-  ChannelTaps(const Geometry& g, const T* shift) : y(g.channels), x(g.channels) {
-    const Axis h = g.h, w = g.w;  // which nothing that is written here can change
-    for (int64_t c = 0; c < g.channels; ++c) {
-      x[c] = MakeTap(shift[c], w);
-      y[c] = MakeTap(shift[g.channels + c], h);
-      if (IsLost(c)) lost.push_back(c);
+  ChannelTaps(const Geometry& g, const T* shift)
+      : channels(g.channels), y(g.h, shift + channels, channels), x(g.w, shift, channels) {
+    LaneOf<T> finite = -1, integers = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      finite &= x.finite[c] & y.finite[c];
+      integers |= x.integer[c] | y.integer[c];
+    }
+    integer = integers != 0;
+    for (int64_t c = 0; finite == 0 && c < channels; ++c) {
+      if (!IsLost(c)) continue;
+      lost.push_back(c);
+      x.lo[c] = x.hi[c] = y.lo[c] = y.hi[c] = std::numeric_limits<T>::quiet_NaN();
     }
   }
 
-  bool IsLost(int64_t c) const { return !x[c].finite || !y[c].finite; }
-  bool IsInteger(int64_t c) const { return x[c].integer || y[c].integer; }
+  bool IsLost(int64_t c) const { return (x.finite[c] & y.finite[c]) == 0; }
 };
 
 // One map between planes, for all channels.
@@ -88,7 +150,7 @@ struct PlanePlan {
       *t = *of_start;
     }
     t->integer = tap.integer;
-    t->lo = lost ? std::numeric_limits<T>::quiet_NaN() : reversed ? tap.hi : tap.lo;
+    t->lo = reversed ? tap.hi : tap.lo;
     t->hi = reversed ? tap.lo : tap.hi;
   }
 

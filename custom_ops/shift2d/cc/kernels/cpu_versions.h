@@ -132,7 +132,7 @@ struct PixelMap : PixelReads<T> {
   const T* zero_row;     // [in_w, channels]: a row outside, if InStrips()
   int64_t out_h, out_w, stride_h, stride_w;
   const T *lo_y, *hi_y, *lo_x, *hi_x;
-  const T *scale_y, *scale_x;  // 0.5 where the shift is an integer, else 1
+  const void *integer_y, *integer_x;  // masks: where the shift is an integer
 };
 
 // Values to work in for FarWindows: a strip of a row of input.

@@ -97,6 +97,18 @@ struct Tap {
   bool integer = false;  // the derivative is then the mean of the one-sided ones
 };
 
+// An integer of the same size.
+template <typename T>
+struct IntegerOf;
+template <>
+struct IntegerOf<float> {
+  typedef int32_t Type;
+};
+template <>
+struct IntegerOf<double> {
+  typedef int64_t Type;
+};
+
 // False for NaN and both infinities.
 template <typename T>
 SSPQ_HD inline bool IsFinite(T x) {
@@ -104,32 +116,42 @@ SSPQ_HD inline bool IsFinite(T x) {
 }
 
 // The largest integer that is not above x; 0 for -0. On a CPU that has no instruction for it the
-// library's function takes as long as all else that is worked out for a channel.
+// library's function takes as long as all else that is worked out for a channel. No branch, here
+// and in SplitShift: signs are random, and compilers vectorise loops over channels.
 template <typename T>
 SSPQ_HD inline T Floor(T x) {
 #if defined(__CUDA_ARCH__)
   return ::floor(x);
 #else
+  typedef typename IntegerOf<T>::Type Integer;
   const T integers = sizeof(T) == 4 ? T(int64_t{1} << 23) : T(int64_t{1} << 52);
-  if (!(x > -integers && x < integers)) return x;  // all are integers there
-  const T towards_zero = static_cast<T>(static_cast<int64_t>(x));
-  return towards_zero - static_cast<T>(towards_zero > x);  // no branch: signs are random
+  const T above = x > -integers ? x : -integers, inside = above < integers ? above : integers;
+  const T towards_zero = static_cast<T>(static_cast<Integer>(inside));
+  const T floor = towards_zero - (towards_zero > inside ? T(1) : T(0));
+  return inside == x ? floor : x;  // all are integers outside
 #endif
 }
 
-// Offsets are clamped to just outside everything the axis can reach, so that a shift of 1e30
-// reads zeros instead of overflowing an integer.
+// The members of a tap one by one, which compilers need for loops over channels. Offsets are
+// clamped to just outside everything the axis can reach, so that a shift of 1e30 reads zeros
+// instead of overflowing an integer.
+template <typename T, typename Int>
+SSPQ_HD inline void SplitShift(T shift, const AxisOf<Int>& axis, Int* offset, T* lo, T* hi,
+                               bool* finite, bool* integer) {
+  const T most = T(axis.in + axis.out * axis.stride + axis.pad + 2);
+  *finite = IsFinite(shift);
+  const T s = *finite ? shift : T(0), floor = Floor(s);
+  const T above = floor > -most ? floor : -most;
+  *offset = static_cast<Int>(above < most ? above : most);
+  *hi = s - floor + T(0);  // not -0
+  *lo = *finite ? T(1) - *hi : T(0);
+  *integer = *finite & (*hi == T(0));
+}
+
 template <typename T, typename Int>
 SSPQ_HD inline Tap<T, Int> MakeTap(T shift, const AxisOf<Int>& axis) {
   Tap<T, Int> tap;
-  tap.finite = IsFinite(shift);
-  if (!tap.finite) return tap;
-  const Int reach = axis.in + axis.out * axis.stride + axis.pad + 2;
-  const T floor = Floor(shift);
-  tap.hi = shift - floor + T(0);  // not -0
-  tap.lo = T(1) - tap.hi;
-  tap.integer = tap.hi == T(0);
-  tap.offset = floor > T(reach) ? reach : floor < -T(reach) ? -reach : static_cast<Int>(floor);
+  SplitShift(shift, axis, &tap.offset, &tap.lo, &tap.hi, &tap.finite, &tap.integer);
   return tap;
 }
 

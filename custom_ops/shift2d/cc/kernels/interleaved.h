@@ -105,8 +105,11 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
   typedef Vec<T, L> V;
   const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
-  const V scale_x = Load<T, L>(m.scale_x + channel), scale_y = Load<T, L>(m.scale_y + channel);
-  const Mask<T, L> integer_x = scale_x != T(1), integer_y = scale_y != T(1);
+  const Mask<T, L> integer_x = LoadMask<T, L>(static_cast<const T*>(m.integer_x) + channel);
+  const Mask<T, L> integer_y = LoadMask<T, L>(static_cast<const T*>(m.integer_y) + channel);
+  const V half = Broadcast<T, L>(T(0.5)), one = Broadcast<T, L>(T(1));
+  const V scale_x = Either<T, L>(integer_x, half, one);
+  const V scale_y = Either<T, L>(integer_y, half, one);
   const int64_t width = m.out_w, stride = m.stride_w, channels = m.channels;
   // Of the row above: samples and slopes side by side; of the row above that: samples.
   T* const last = above + 2 * channel * width;
