@@ -22,7 +22,8 @@
 #   --batch N         images a step over all GPUs; by default the network's
 #   --gpu LIST        GPUs to use
 #   --trainer NAME    replicated (default), parameter-server or async
-#   --fresh           remove what an earlier run left in the log folder and start over
+#   --fresh           start over; what an earlier run left in the log folder goes when
+#                    the new one has finished
 #   --help            this text
 set -euo pipefail
 

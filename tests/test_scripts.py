@@ -1,5 +1,6 @@
 """The shell scripts as a user meets them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -200,6 +201,9 @@ def test_help_lists_every_option_and_sets_nothing_up(checkout, tools, chain):
         (("--dmeo",), "unknown option '--dmeo'"),
         (("demo",), "unknown option 'demo'"),
         (("--seed",), "--seed needs a value"),
+        (("--log", "--fresh"), "--log needs a value"),
+        (("--log", ""), "--log needs a value"),
+        (("--demo fresh",), "unknown option '--demo fresh'"),
         ((), "or run --demo"),
     ],
 )
@@ -288,6 +292,29 @@ def test_fresh_removes_what_was_trained_and_nothing_else(checkout):
         path.write_text("")
     commands_of(checkout, "TS.sh", "--data", "D", "--log", "log", "--fresh")
     assert os.listdir(str(checkout / "log")) == ["notes.txt"]
+
+
+def test_fresh_keeps_the_old_run_until_the_new_one_is_there(checkout):
+    log = checkout / "log"
+    (log / "s1").mkdir(parents=True)
+    (log / "s1" / "report.json").write_text("old")
+    setup = checkout / "scripts" / "setup_env.sh"
+    setup.write_text(setup.read_text() + "\nsetup_env() { PYTHON=false; }\n")
+    for _ in range(2):  # what a second try finds is no better than nothing
+        done = bash("TS.sh", "--data", "D", "--log", "log", "--fresh", cwd=checkout)
+        assert done.returncode == 1
+        assert (log / ".before-fresh" / "s1" / "report.json").read_text() == "old"
+
+
+def test_fresh_leaves_a_run_alone_that_another_process_is_writing(checkout):
+    (checkout / "log" / "s1").mkdir(parents=True)
+    setup = checkout / "scripts" / "setup_env.sh"
+    setup.write_text(setup.read_text() + "\nsetup_env() { PYTHON=true; }\n")
+    with open(str(checkout / "log" / "s1" / ".lock"), "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = bash("TS.sh", "--data", "D", "--log", "log", "--fresh", cwd=checkout)
+    assert done.returncode == 2 and "another process is writing to log/s1" in done.stderr
+    assert (checkout / "log" / "s1" / ".lock").exists()
 
 
 def test_fresh_removes_what_slq_made_and_nothing_else(checkout):
