@@ -7,6 +7,7 @@ import sys
 from typing import List, Optional
 
 from sspq import figures_command, model_commands
+from sspq.oplib import OpLibraryError
 
 
 def _env(args: argparse.Namespace) -> None:
@@ -74,7 +75,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError) as e:
+    except (ValueError, OSError, OpLibraryError) as e:
         print("sspq: %s" % e, file=sys.stderr)
         return 2
     return 0

@@ -19,6 +19,7 @@ from sspq.graphs.blocks import DATA_FORMATS
 from sspq.quantizers.scope import VARIANTS
 from sspq.report.size import MIB
 from sspq.report.summary import summarize
+from sspq.training import checkpoint
 from sspq.training.console import quieten
 
 CHECKPOINT = "checkpoint: a run's folder, or a prefix such as model-100"
@@ -64,6 +65,8 @@ def open_model(args: argparse.Namespace) -> Checkpoint:
 
 def _summary(args: argparse.Namespace) -> None:
     top1 = args.top1
+    if top1 is not None and not 0 <= top1 <= 100:
+        raise ValueError("`--top1` must be from 0 to 100, got %r" % top1)
     if args.checkpoint:
         source = open_model(args)
         check_fits(source)
@@ -84,6 +87,7 @@ def _summary(args: argparse.Namespace) -> None:
 
 
 def _pack(args: argparse.Namespace) -> None:
+    _check_ending(args.output, container.ENDING)
     source = open_model(args)
     packed = pack(source, args.fold_bn, args.rest, args.pack_linear_bits)
     size = container.write(args.output, packed, "xz" if args.entropy_coded else "plain")
@@ -152,7 +156,7 @@ def _format(args: argparse.Namespace) -> str:
 
 def _export(args: argparse.Namespace) -> None:
     chosen = _format(args)
-    if args.file.endswith(".safetensors"):
+    if args.file.endswith(container.ENDING):
         if args.model or _settings(args):
             raise ValueError("%s says itself which model it is; drop the options" % args.file)
         packed = container.read(args.file)
@@ -171,12 +175,18 @@ def _export(args: argparse.Namespace) -> None:
     print("%s: %d bytes = %.3f MiB" % (args.output, size, size / MIB))
 
 
+def _check_ending(output: str, ending: str) -> None:
+    if not output.endswith(ending):
+        raise ValueError("`--output` must end in %s, got %r" % (ending, output))
+
+
 def _unpack(args: argparse.Namespace) -> None:
+    _check_ending(args.output, checkpoint.NPZ)
     _, values = unpack(container.read(args.file))
     with replacing(args.output) as temporary, open(temporary, "wb") as f:
         np.savez(f, **values)
     print(
-        "%s: %d variables, with the values that the graph computes with"
+        "%s: %d variables, with the values that the graph computes with: load them with `--bitw 32`"
         % (args.output, len(values))
     )
 

@@ -28,7 +28,8 @@ from sspq.export.layout import ARRAYS, CODINGS, join, read_table, row_of, separa
 from sspq.files import write_atomically
 
 FORMAT = 2
-SUFFIX = ".sspq.safetensors"
+ENDING = ".safetensors"
+SUFFIX = ".sspq" + ENDING
 
 _KEY = "sspq"
 _LARGEST_FILE = 2**30

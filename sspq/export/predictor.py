@@ -44,8 +44,8 @@ def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
     Raises:
         ValueError: there is no such model, or it is damaged.
     """
-    if path.endswith((".safetensors", ".onnx")):
-        packed = path.endswith(".safetensors")
+    if path.endswith((container.ENDING, ".onnx")):
+        packed = path.endswith(container.ENDING)
         if name is not None or set(settings) - ({"data_format"} if packed else set()):
             raise ValueError("%s says itself which model it is; drop the options" % path)
         if path.endswith(".onnx"):

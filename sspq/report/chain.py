@@ -25,6 +25,12 @@ def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
         ChainError: S1 or S2 has not finished.
     """
     reports = {}
+    if os.path.isfile(os.path.join(folder, REPORT)) and not any(
+        os.path.isdir(os.path.join(folder, name)) for name, _ in STEPS
+    ):
+        raise ChainError("%s is one run, expected the folder that holds s1/ and s2/" % folder)
+    if not os.path.isdir(folder):
+        raise ChainError("there is no folder %s" % folder)
     for name, title in STEPS:
         report = read_json(os.path.join(folder, name, REPORT))
         if report is None and name != "float32":

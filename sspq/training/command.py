@@ -11,6 +11,7 @@ from tensorpack.tfutils.tower import TowerContext
 from tensorpack.utils.utils import fix_rng_seed
 
 from sspq.compat import tf
+from sspq.oplib import OpLibraryError
 from sspq.report.environment import versions
 from sspq.report.size import information_density, model_size
 from sspq.training.console import quieten
@@ -86,13 +87,17 @@ def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]
     if args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
     start = time.time()
+    script = os.path.basename(sys.argv[0])
     try:
         report = run()
-    except ValueError as e:
+    except (ValueError, OSError, OpLibraryError) as e:
         if os.environ.get("SSPQ_TRACEBACK") == "1":
             raise
-        print("%s: %s" % (os.path.basename(sys.argv[0]), e), file=sys.stderr)
+        print("%s: %s" % (script, e), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("%s: interrupted; --resume goes on with %s" % (script, args.log), file=sys.stderr)
+        return 130
     if report is not None:
         print(_line(name, report, time.time() - start))
     return 0

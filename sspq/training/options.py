@@ -85,6 +85,8 @@ def check_run(args: argparse.Namespace, needs_load: bool) -> None:
     if (args.eval or needs_load) and not args.load:
         what = "a checkpoint to evaluate" if args.eval else "S1's checkpoint or log folder"
         raise ValueError("`--load` is missing: give %s" % what)
+    if args.gpu and not has_gpu():
+        raise ValueError("`--gpu`: TensorFlow sees none of the GPUs %s" % args.gpu)
     if args.data_format == "NCHW" and not has_gpu():
         raise ValueError(
             "`--data-format NCHW` needs a GPU: TensorFlow's CPU kernels know NHWC only. "
@@ -95,5 +97,5 @@ def check_run(args: argparse.Namespace, needs_load: bool) -> None:
 
 
 def check_rate(base_lr: float) -> None:
-    if base_lr <= 0:
+    if not 0 < base_lr < float("inf"):
         raise ValueError("`--base_lr` must be above 0, got %r" % base_lr)

@@ -78,11 +78,11 @@ def measure(
         file: to write; its folder is made.
         result: adds what follows from the model and what was measured.
     """
+    os.makedirs(os.path.dirname(file) or ".", exist_ok=True)  # ahead of what may take an hour
     batches, count = data.batches()
     measured = evaluate(model, batches, prefix, count)
     report = dict(
         model.describe(), dataset=data.facts(), checkpoint=prefix, **result(model, measured)
     )
-    os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
     write_json(file, report)
     return report

@@ -4,11 +4,12 @@ import argparse
 import os
 from typing import Any, Dict, List, Optional
 
+from sspq.files import read_json
 from sspq.training import checkpoint, command, run, slq_options, trainers
 from sspq.training.fit import Training
 from sspq.training.history import Row
 from sspq.training.processes import Processes
-from sspq.training.run_folder import RunFolder
+from sspq.training.run_folder import SETTINGS, RunFolder
 from sspq.training.slq_networks import NETWORKS, model_of
 from sspq.training.slq_report import StageReports, read_stages
 from sspq.training.validation import Validation
@@ -79,10 +80,28 @@ def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
     return run.measure(model, data, prefix, file, lambda model, measured: measured)
 
 
+def _check_loaded(path: str) -> None:
+    """Refuses a run whose weights count only together with its quantizers.
+
+    Raises:
+        ValueError: ``path`` is such a run's, as the settings beside its checkpoints tell.
+    """
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    settings = read_json(os.path.join(folder, SETTINGS)) or {}
+    bits = settings.get("bits", {}).get("weights", 32)
+    if bits != 32:
+        raise ValueError(
+            "`--load`: %s was trained with weights of %d bits, expected a float32 network"
+            % (path, bits)
+        )
+
+
 def work(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     """Does what the options say; returns the report, in the chief process."""
     slq_options.complete(args)
     slq_options.check(args)
+    if args.load:
+        _check_loaded(args.load)
     return _evaluate(args) if args.eval else _train(args)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sspq.compat import tf
 from sspq.export.pack import pack, unpack
 from sspq.export.source import open_checkpoint
-from sspq.files import read_json
+from sspq.files import read_json, write_json
 from sspq.report.slq import StagesError, is_slq, report_slq
 from sspq.slq import SLQ
 from sspq.training import checkpoint, cifar_input, history, slq_options, slq_run
@@ -260,6 +260,12 @@ def test_wrong_options_give_one_line_that_names_them(options, message, tmp_path,
     assert script("--log", tmp_path / "run", *options) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+def test_weights_that_count_only_with_their_quantizers_are_refused(tmp_path, capsys):
+    write_json(str(tmp_path / "run.json"), {"bits": {"weights": 8, "activations": 32}})
+    assert script("--load", tmp_path, "--log", tmp_path / "slq") == 2
+    assert "was trained with weights of 8 bits, expected a float32" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
