@@ -1,5 +1,8 @@
+import os
 import sys
 
-from sspq.cli import main
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow says anything
+
+from sspq.cli import main  # noqa: E402
 
 sys.exit(main())
