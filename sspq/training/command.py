@@ -96,7 +96,8 @@ def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]
         print("%s: %s" % (script, e), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("%s: interrupted; --resume goes on with %s" % (script, args.log), file=sys.stderr)
+        how = "" if args.eval else "; --resume goes on with %s" % args.log
+        print("%s: interrupted%s" % (script, how), file=sys.stderr)
         return 130
     if report is not None:
         print(_line(name, report, time.time() - start))
