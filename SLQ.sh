@@ -22,8 +22,8 @@
 #   --batch N         images a step over all GPUs; by default the network's
 #   --gpu LIST        GPUs to use
 #   --trainer NAME    replicated (default), parameter-server or async
-#   --fresh           start over; what an earlier run left in the log folder goes when
-#                    the new one has finished
+#   --fresh           start over; what an earlier run left in the log folder goes when the new one
+#                     has finished
 #   --help            this text
 set -euo pipefail
 
@@ -34,12 +34,14 @@ demo='' data='' load='' log='' model='' method=slq bits='' partition='' batch=''
 seed=0
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/chain.sh"
 parse_options "$@"
-chain_steps="float32 slq"
+chain_steps=slq
 chain_outputs="report.json stages.png layers model.sspq.safetensors"
 
 shared=(--seed "$seed")
 quantize=(--method "$method")
 if [ -n "$demo" ]; then
+  if [ -n "$load" ]; then refuse "--demo trains the network that it quantizes: drop --load"; fi
+  chain_steps="float32 slq"
   model=${model:-lenet}
   data=digits
   log=${log:-$SSPQ_ROOT/train_log/slq-demo}

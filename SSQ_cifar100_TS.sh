@@ -14,8 +14,8 @@
 #   --seed N         0 by default
 #   --gpu LIST       GPUs to use
 #   --float32        also train the float32 network, for comparison
-#   --fresh          start over; what an earlier run left in the log folder goes when
-#                    the new one has finished
+#   --fresh          start over; what an earlier run left in the log folder goes when the new one
+#                    has finished
 #   --help           this text
 set -euo pipefail
 

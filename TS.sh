@@ -19,8 +19,8 @@
 #   --trainer NAME   async (default), replicated or parameter-server
 #   --symbolic       read images by tf.data
 #   --skip-bad       evaluate without the damaged files
-#   --fresh          start over; what an earlier run left in the log folder goes when
-#                    the new one has finished
+#   --fresh          start over; what an earlier run left in the log folder goes when the new one
+#                    has finished
 #   --help           this text
 set -euo pipefail
 

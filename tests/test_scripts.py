@@ -285,6 +285,11 @@ def test_the_demo_of_slq_refuses_other_networks(checkout, tools):
     assert not (checkout / ".venv").exists()
 
 
+def test_the_demo_of_slq_refuses_a_network_to_start_from(checkout, tools):
+    done = bash("SLQ.sh", "--demo", "--load", "N", cwd=checkout, PATH=tools)
+    assert done.returncode == 2 and "drop --load" in done.stderr
+
+
 def test_fresh_removes_what_was_trained_and_nothing_else(checkout):
     for name in ("s1/model-1.index", "s2/report.json", "report.json", "notes.txt"):
         path = checkout / "log" / name
