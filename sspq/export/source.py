@@ -42,7 +42,7 @@ def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> C
     Raises:
         ValueError: there is no complete checkpoint, or nothing says which model it is of.
     """
-    prefix = checkpoint.resolve(path)
+    prefix = checkpoint.resolve(path, "checkpoint")
     folder = os.path.dirname(prefix)
     if name is not None:
         return Checkpoint(models.build(name, **settings), prefix, None)

@@ -81,11 +81,12 @@ def last_complete(folder: str) -> Optional[str]:
     return next((p for p in prefixes(folder) if damage(p) is None), None)
 
 
-def resolve(path: str) -> str:
+def resolve(path: str, name: str = "`--load`") -> str:
     """The checkpoint prefix or ``.npz`` file that a user means by ``path``.
 
     ``path`` is a folder (its newest complete checkpoint), a prefix such as ``model-100``, one of
-    the files behind it, or an ``.npz`` file, which is its own prefix.
+    the files behind it, or an ``.npz`` file, which is its own prefix. ``name`` is what errors call
+    it.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -93,7 +94,7 @@ def resolve(path: str) -> str:
     if os.path.isdir(path):
         found = last_complete(path)
         if found is None:
-            raise CheckpointError("`--load`: no complete checkpoint in the folder %s" % path)
+            raise CheckpointError("%s: no complete checkpoint in the folder %s" % (name, path))
         return found
     prefix = path
     for ending in (".index", ".data-00000-of-00001"):
@@ -101,7 +102,7 @@ def resolve(path: str) -> str:
             prefix = prefix[: -len(ending)]
     wrong = damage(prefix)
     if wrong is not None:
-        raise CheckpointError("`--load`: %s is not a complete checkpoint: %s" % (path, wrong))
+        raise CheckpointError("%s: %s is not a complete checkpoint: %s" % (name, path, wrong))
     return prefix
 
 
