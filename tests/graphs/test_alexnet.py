@@ -151,8 +151,8 @@ def test_biases_learn_twice_as_fast(sess):
         ({"num_classes": 1}, "`num_classes` must be an int of at least 2, got 1"),
         ({"image_size": 38}, "`image_size` must be an int of at least 39, got 38"),
         ({"image_size": 227.0}, "`image_size` must be an int of at least 39, got 227.0"),
-        ({"width": 0}, "`width` must be a number above 0, got 0"),
-        ({"width": float("nan")}, "`width` must be a number above 0, got nan"),
+        ({"width": 0}, "`width` must be a number above 0, at most 16, got 0"),
+        ({"width": float("nan")}, "`width` must be a number above 0, at most 16, got nan"),
         ({"data_format": "NWHC"}, "`data_format` must be one of .*'NWHC'"),
     ],
 )

@@ -12,6 +12,7 @@ from sspq.compat import tf
 from sspq.training import checkpoint, command, history, trainers
 from sspq.training.cifar_input import ImagesInput
 from sspq.training.fit import Training, fit
+from sspq.training.processes import Processes
 from sspq.training.run_folder import RunFolder
 from sspq.training.validation import evaluate
 
@@ -41,7 +42,7 @@ def run(path, data, epochs, rate, load=None):
 def trained(tmp_path_factory):
     """The data, the folder of a run, and the trained parameters as an .npz file."""
     args = argparse.Namespace(data="digits", download=False, batch=BATCH, seed=SEED)
-    data, path = ImagesInput(args), tmp_path_factory.mktemp("lenet")
+    data, path = ImagesInput(args, Processes()), tmp_path_factory.mktemp("lenet")
     run(str(path / "run"), data, EPOCHS, RATE)
     values = load_checkpoint_vars(checkpoint.last_complete(str(path / "run")))
     parameters = {name: v for name, v in values.items() if name.endswith(("/W", "/b"))}
