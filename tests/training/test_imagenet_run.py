@@ -268,6 +268,13 @@ def test_gpus_are_chosen_before_tensorflow_looks(tmp_path, monkeypatch):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
 
 
+def test_s2_asks_for_a_rate_where_there_is_none_to_go_on_with(tree, tmp_path, capsys):
+    weights = tmp_path / "weights.npz"
+    np.savez(str(weights), **{"linear/W": np.zeros([512, 10], np.float32)})
+    assert run("SSQ_S2", "--data", tree, "--load", weights, "--log", tmp_path / "s2") == 2
+    assert "`--base_lr` is missing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["async", "replicated", "parameter-server"])
 def test_every_trainer_trains_with_two_towers(tree, tmp_path, monkeypatch, name):
     # Two copies of the model, which TensorFlow puts on the CPU for want of a GPU.
