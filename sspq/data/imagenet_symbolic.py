@@ -86,9 +86,7 @@ def train_dataset(
         names.update(missed)
         logger.warn("Cannot be decoded, skipped: %s; %d files so far" % (some(missed), len(names)))
 
-    at_once = _at_once(parallel)
-    files = _Files(images, order, None, report, fail, at_once)
-    dataset = _loaded(files, None, load, at_once)
+    dataset = _loaded(_Files(images, order, None, report, fail, parallel), load)
     return _batches(dataset, batch, image_size, drop_remainder=True)
 
 
@@ -134,9 +132,7 @@ def eval_dataset(
             raise undecodable(missed)
         logger.warn("Cannot be decoded, skipped: %s" % some(missed))
 
-    at_once = _at_once(parallel)
-    files = _Files(images, lambda turn: share, 1, report, None, at_once)
-    dataset = _loaded(files, 1, load, at_once)
+    dataset = _loaded(_Files(images, lambda turn: share, 1, report, None, parallel), load)
     return _batches(dataset, batch, image_size, drop_remainder=False)
 
 
@@ -156,7 +152,7 @@ class _Files:
         turns: how many there are, None for no end.
         report: is told the names of files that could not be decoded.
         fail: is told why files without end do end.
-        parallel: images that are worked on at once.
+        parallel: images that are worked on at once, None for one per core.
     """
 
     def __init__(
@@ -166,24 +162,28 @@ class _Files:
         turns: int | None,
         report: Callable[[list[str]], None],
         fail: Callable[[DataError], None] | None,
-        parallel: int,
+        parallel: int | None,
     ) -> None:
-        self._images, self._order, self._turns = images, order, turns
+        self._images, self._order = images, order
+        self.turns = turns
+        at_once = available_cores() if parallel is None else parallel
+        self.parallel = int_in("parallel", at_once, 1, 1024)
         self._report, self._fail = report, fail
         self.per_turn = len(order(0))
-        self._most_ahead = _LOST + _NOTED + parallel
         self._reached = 0  # a place before which files have been decoded
 
     def chunks(self) -> Iterator[Any]:
         """Places, counted over all turns, with indices, paths and labels."""
         images, folder = self._images, os.fsencode(self._images.folder)
+        most_ahead = _LOST + _NOTED + self.parallel
+        self._reached = 0  # also where an iterator begins anew
         # Orders are made here, in Python: the graph would otherwise hold a million file names.
-        for turn in itertools.count() if self._turns is None else range(self._turns):
+        for turn in itertools.count() if self.turns is None else range(self.turns):
             indices = self._order(turn)
             for start in range(0, self.per_turn, _CHUNK):
                 chosen = indices[start : start + _CHUNK]
                 places = turn * self.per_turn + start + np.arange(len(chosen))
-                if self._turns is None and places[0] - self._reached > self._most_ahead:
+                if self.turns is None and places[0] - self._reached > most_ahead:
                     self._give_up(chosen)
                     return
                 paths = [os.path.join(folder, file) for file in images.files[chosen]]
@@ -205,18 +205,14 @@ class _Files:
             self._fail(error)
 
 
-def _loaded(
-    files: _Files, turns: int | None, load: Callable[[Any, Any, Any], Any], parallel: int
-) -> Any:
+def _loaded(files: _Files, load: Callable[[Any, Any, Any], Any]) -> Any:
     """A dataset of single images and labels, from one order of the files after the other.
 
     Args:
         files: that are loaded.
-        turns: how many orders there are, None for no end.
         load: ``(RGB image, turn, index) -> uint8 RGB image``, of tensors.
-        parallel: images that are worked on at once.
     """
-    per_turn = files.per_turn
+    per_turn, turns = files.per_turn, files.turns
 
     def read(place: Any, index: Any, path: Any, label: Any) -> Any:
         image = load(decode(path), place // per_turn, index)
@@ -232,7 +228,7 @@ def _loaded(
 
     types = (tf.int64, tf.int64, tf.string, tf.int32)
     dataset = tf.data.Dataset.from_generator(files.chunks, types, ([None],) * 4)
-    dataset = dataset.apply(tf.data.experimental.unbatch()).map(read, parallel)
+    dataset = dataset.apply(tf.data.experimental.unbatch()).map(read, files.parallel)
     # A file that cannot be decoded leaves a gap in the places.
     dataset = dataset.apply(tf.data.experimental.ignore_errors())
     end = None if turns is None else turns * per_turn
@@ -244,7 +240,3 @@ def _loaded(
     if end is not None:
         dataset = dataset.filter(lambda place, image, label: place < end)
     return dataset.map(lambda place, image, label: (image, label))
-
-
-def _at_once(parallel: int | None) -> int:
-    return int_in("parallel", available_cores() if parallel is None else parallel, 1, 1024)

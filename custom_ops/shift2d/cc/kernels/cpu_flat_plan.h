@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "custom_ops/shift2d/cc/kernels/cpu_plan.h"
