@@ -71,9 +71,10 @@ Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<
   r.y.assign(gy.size(), poison);
   r.gx.assign(x.size(), poison);
   r.gshift.assign(shift.size(), poison);
+  const Shift2DCpu<T> forward(g, shift.data(), version, false);
+  Share(forward.forward_items(), threads,
+        [&](int64_t begin, int64_t end) { forward.Forward(x.data(), r.y.data(), begin, end); });
   const Shift2DCpu<T> kernel(g, shift.data(), version, true);
-  Share(kernel.forward_items(), threads,
-        [&](int64_t begin, int64_t end) { kernel.Forward(x.data(), r.y.data(), begin, end); });
   std::vector<double> partial(kernel.partial_size(), poison);
   Share(kernel.backward_items(), threads, [&](int64_t begin, int64_t end) {
     kernel.Backward(x.data(), gy.data(), r.gx.data(), partial.data(), begin, end);

@@ -93,7 +93,9 @@ class ReadPlan {
     for (int64_t first = 0; first < channels_; first += kFarGroup) {
       const int64_t end = std::min(channels_, first + kFarGroup);
       FarWindow* const w = &windows[first / kFarGroup];
-      if (!Span(rows_, first, end, &w->row, &w->rows) ||
+      const Lane* const used = used_.data();
+      const bool all = std::all_of(used + first, used + end, [](Lane v) { return v != 0; });
+      if (!all || !Span(rows_, first, end, &w->row, &w->rows) ||
           !Span(columns_, first, end, &w->column, &w->columns)) {
         w->rows = 0;
       }
@@ -174,18 +176,24 @@ class PixelPlan {
   PixelPlan(const PixelPlan&) = delete;  // the map points into the plan, and into the taps
 
   const PixelMap<T>& map() const { return map_; }
-  // Values for sample_rows and shift_gradient_rows to work in, the latter with `rows` at a time.
-  int64_t SampleRoom() const {
-    return map_.windows ? 0 : map_.out_w * map_.channels + FarRoom(map_, 1);
+  // Values for sample_rows to work in; for shift_gradient_rows and, of the adjoint map,
+  // backward_rows, with `rows` at a time.
+  int64_t SampleRoom() const { return map_.windows ? 0 : Row() + FarRoom(map_, 1); }
+  int64_t ShiftGradientRoom(int64_t rows) const {
+    if (map_.integer) return 3 * Row();
+    return map_.windows ? 2 * map_.channels : 3 * Row() + FarRunsRoom(rows);
   }
-  int64_t CorrelateRoom(int64_t rows) const {
-    const int64_t row = map_.out_w * map_.channels, runs = rows * RunsOf(map_.out_w) * 2;
-    if (!map_.windows) return 3 * row + FarRoom(map_, 2) + runs * kFarGroup;
-    if (map_.integer) return 3 * row;
-    return (InStrips(map_) ? runs : 2) * map_.channels;
+  int64_t BackwardRoom(int64_t rows) const {
+    if (map_.windows) return rows * RunsOf(map_.out_w) * 2 * map_.channels;
+    return 2 * Row() + FarRunsRoom(rows);
   }
 
  private:
+  int64_t Row() const { return map_.out_w * map_.channels; }
+  int64_t FarRunsRoom(int64_t rows) const {
+    return FarRoom(map_, 2) + rows * RunsOf(map_.out_w) * 2 * kFarGroup;
+  }
+
   static AxisDistances<T> Distances(const Axis& a, const AxisTaps<T>& taps,
                                     const ChannelTaps<T>& all, bool adjoint) {
     typedef LaneOf<T> Lane;

@@ -73,28 +73,42 @@ inline double FoldSums(double* sums) {
   return sums[0];
 }
 
-// Adds the sums over output rows [begin, end): column by column for NCHW, all rows by place within
-// a group for small planes of it, pixel by pixel for NHWC. Short runs are added up first, as T.
+// Whether the gradient to the shift is summed over the input, in one pass with the one to x.
+template <typename T>
+bool SumsOverInput(const Geometry& g, const ChannelTaps<T>& taps) {
+  return !g.nchw && g.h.stride == 1 && g.w.stride == 1 && !taps.integer;
+}
+
+// Adds the sums over rows [begin, end), of the output or, if SumsOverInput(), of the input: column
+// by column for NCHW, all rows by place within a group for small planes of it, pixel by pixel for
+// NHWC. Short runs are added up first, as T.
 template <typename T>
 void ReferenceShiftGradient(const Geometry& g, const ChannelTaps<T>& taps, const T* x, const T* gy,
                             int64_t n, int64_t c, int64_t begin, int64_t end, double* sum_x,
                             double* sum_y) {
   const ChannelView<const T> from(x, g, g.h.in, g.w.in, n, c);
   const ChannelView<const T> gradient(gy, g, g.h.out, g.w.out, n, c);
+  const bool over_input = SumsOverInput(g, taps);
+  const int64_t width = over_input ? g.w.in : g.w.out;
   // Terms k, k + step, ... before `end`, as T; pixels are counted in the order of memory.
   auto add_run = [&](int64_t k, int64_t end, int64_t step, double* to_x, double* to_y) {
     T run_x = 0, run_y = 0;
     for (; k < end; k += step) {
-      const int64_t i = k / g.w.out, j = k % g.w.out;
-      const auto d = DerivativeElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
-      run_x += gradient(i, j) * d.x;
-      run_y += gradient(i, j) * d.y;
+      const int64_t i = k / width, j = k % width;
+      if (over_input) {
+        const auto d = InputDerivative(g.h, g.w, taps.y[c], taps.x[c], i, j, gradient);
+        run_x -= from(i, j) * d.x;
+        run_y -= from(i, j) * d.y;
+      } else {
+        const auto d = DerivativeElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
+        run_x += gradient(i, j) * d.x;
+        run_y += gradient(i, j) * d.y;
+      }
     }
     *to_x += static_cast<double>(run_x);
     *to_y += static_cast<double>(run_y);
   };
   if (taps.IsLost(c)) return;
-  const int64_t width = g.w.out;
   if (!g.nchw) {
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t j = 0; j < width; j += kSumRun) {

@@ -14,8 +14,9 @@ namespace SSPQ_CPU_VERSION {
 
 template <typename T>
 constexpr CpuKernels<T> Kernels() {
-  return {MapPlanes<T>,         ShiftGradientPlanes<T>, WidestFlatMap<T>(), MapFlat<T>,
-          ShiftGradientFlat<T>, SampleRows<T>,          ExpandRows<T>,      ShiftGradientRows<T>};
+  return {MapPlanes<T>,    ShiftGradientPlanes<T>, WidestFlatMap<T>(),
+          MapFlat<T>,      ShiftGradientFlat<T>,   SampleRows<T>,
+          BackwardRows<T>, ExpandRows<T>,          ShiftGradientRows<T>};
 }
 
 #define SSPQ_STRING_(s) #s

@@ -114,14 +114,11 @@ struct PixelReads {
 
 // What a group of channels reads for one pixel where that is few rows and columns: `rows` from
 // `row` on, and likewise columns. Also for the next pixel to the right and below, one more is read.
-constexpr int kFarGroup = 16, kFarReach = 7;
+constexpr int kFarGroup = 16, kFarReach = 8, kMostFarStride = 3;
 
 struct FarWindow {
-  int32_t row, rows, column, columns;  // 0 rows where there are too many
+  int32_t row, rows, column, columns;  // 0 rows: there are too many, or a channel reads nothing
 };
-
-// Pixels of a strip and rows of its buffer.
-constexpr int kFarStrip = 16, kFarRows = 16, kMostFarStride = 3;
 
 // Sampling. There is one distance a channel, as of all else.
 template <typename T>
@@ -135,19 +132,29 @@ struct PixelMap : PixelReads<T> {
   const void *integer_y, *integer_x;  // masks: where the shift is an integer
 };
 
-// Values to work in for FarWindows: a strip of a row of input.
+// FarWindows are worked off by way of a buffer of FarRows, with `values` for every pixel of a
+// group. Its rows are an odd number of cache lines apart: else they would share few sets of the
+// cache.
 template <typename T>
-static inline int64_t FarColumns(const PixelMap<T>& m) {
-  return kFarGroup * ((kFarStrip - 1) * m.stride_w + kFarReach + 1);
+static inline int64_t FarPitch(const PixelMap<T>& m, int64_t values) {
+  return kFarGroup * (m.out_w * values | 1);
 }
-
-// All that FarWindows work in, with `values` for every pixel: also what the rows that have been
-// read give to the next call.
+// As many as the first cache holds; of wide images, which it does not hold, as many as walks need.
+template <typename T>
+static inline int64_t FarRows(const PixelMap<T>& m, int64_t values) {
+  constexpr int64_t kValues = 8 * 1024, kLeast = 2 * kFarReach;
+  const int64_t rows = kValues / FarPitch(m, values);
+  return rows > kLeast ? rows : kLeast;
+}
+template <typename T>
+static inline int64_t FarBuffer(const PixelMap<T>& m, int64_t values) {
+  return FarRows(m, values) * FarPitch(m, values);
+}
+// The buffer, and what walks down the columns leave from chunk to chunk.
 template <typename T>
 static inline int64_t FarRoom(const PixelMap<T>& m, int64_t values) {
   if (m.far == nullptr) return 0;
-  return kFarGroup * kFarStrip * kFarRows + FarColumns(m) +
-         m.channels * m.out_w * values * kFarReach;
+  return FarBuffer(m, values) + m.channels * m.out_w * kFarReach * values;
 }
 
 // Whether a map is worked off in strips.
@@ -188,6 +195,10 @@ struct CpuKernels {
   // `above`.
   void (*sample_rows)(const PixelMap<T>& m, const T* in, bool start, int64_t begin, int64_t end,
                       T* above, T* out);
+  // The same for the adjoint map at stride 1, from gy to gx, where no shift is an integer; also
+  // adds what the input's rows [begin, end) give to the sums of shift_gradient_rows, by channel.
+  void (*backward_rows)(const PixelMap<T>& m, const T* gy, const T* x, bool start, int64_t begin,
+                        int64_t end, T* room, T* gx, double* sum_x, double* sum_y);
   void (*expand_rows)(const ExpandMap<T>& m, const T* in, int64_t begin, int64_t end, T* out);
   // Adds the sums over output rows [begin, end), by channel.
   void (*shift_gradient_rows)(const PixelMap<T>& m, const T* x, const T* gy, bool start,

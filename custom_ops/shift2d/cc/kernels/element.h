@@ -115,6 +115,23 @@ SSPQ_HD inline Derivative<T> Slope(const Tap<T, Int>& ty, const Tap<T, Int>& tx,
   return d;
 }
 
+// Between integer shifts at stride 1, the gradient to the shift is also a sum over the input: what
+// pixel (a, b) takes from it for every unit of its value. `read` reads the gradient to y.
+template <typename T, typename Int, typename Read>
+SSPQ_HD inline Derivative<T> InputDerivative(const AxisOf<Int>& h, const AxisOf<Int>& w,
+                                             const Tap<T, Int>& ty, const Tap<T, Int>& tx,
+                                             typename AxisOf<Int>::Index a,
+                                             typename AxisOf<Int>::Index b, const Read& read) {
+  const Reads<T, Int> rows = ReadersOf(h, ty, a), columns = ReadersOf(w, tx, b);
+  Tap<T, Int> y = ty, x = tx;
+  y.lo = rows.weight[0];
+  y.hi = rows.weight[1];
+  x.lo = columns.weight[0];
+  x.hi = columns.weight[1];
+  return Slope(y, x, read(rows.first, columns.first), read(rows.first, columns.first + 1),
+               read(rows.first + 1, columns.first), read(rows.first + 1, columns.first + 1));
+}
+
 // The same at any shift. At an integer one it is the central difference, the mean of the two
 // one-sided derivatives.
 template <typename T, typename Int, typename Read>

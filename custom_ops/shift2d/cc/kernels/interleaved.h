@@ -95,7 +95,85 @@ void SampleRows(const PixelMap<T>& m, const T* in, bool start, int64_t begin, in
   ForEachBlock<T>(m.channels, SampleBand<T>{m, in, start, begin, end, above, out});
 }
 
-// ---- the gradient to the shift
+// ---- both gradients at stride 1, where no shift is an integer; `m` is the adjoint map
+
+template <typename T, int L>
+__attribute__((noinline)) void BackwardBlock(const PixelMap<T>& m, int64_t channel, const T* gy,
+                                             const T* x, bool start, int64_t begin, int64_t end,
+                                             T* above, T* gx, double* sums_x, double* sums_y) {
+  typedef Vec<T, L> V;
+  typedef GatheredRow<T, L> Row;
+  const V lo_x = Load<T, L>(m.lo_x + channel), hi_x = Load<T, L>(m.hi_x + channel);
+  const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
+  const int64_t width = m.out_w, channels = m.channels;
+  T* const last = above + 2 * channel * width;  // samples and slopes, side by side
+  auto keep = [&](int64_t j, V, V left, V right) __attribute__((always_inline)) {
+    Store<T, L>(last + 2 * j * L, lo_x * left + hi_x * right);
+    Store<T, L>(last + 2 * j * L + L, right - left);
+  };
+  Sums<T, L> sum_x, sum_y;
+  sum_x.Load(sums_x + channel);
+  sum_y.Load(sums_y + channel);
+  V run_x = {}, run_y = {};
+  int64_t at = 0;
+  auto visit = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
+    const V sample = lo_x * left + hi_x * right, value = Load<T, L>(x + at);
+    const V sample_above = Load<T, L>(last + 2 * j * L);
+    Store<T, L>(gx + at, lo_y * sample_above + hi_y * sample);
+    run_x -= value * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * (right - left));
+    run_y -= value * (sample - sample_above);
+    if ((j + 1) % kSumRun == 0 || j + 1 == width) {
+      sum_x.Add(run_x);
+      sum_y.Add(run_y);
+      run_x = run_y = V{};
+    }
+    keep(j, before, left, right);
+    at += channels;
+  };
+  for (int64_t i = begin; i < end; ++i) {
+    if (start && i == begin) {
+      const Row upper(m, 0, channel, gy, i);
+      VisitRow<true, false>(upper, width, 1, keep);
+    }
+    at = i * width * channels + channel;
+    const Row lower(m, 0, channel, gy, i + 1);
+    VisitRow<true, false>(lower, width, 1, visit);
+  }
+  sum_x.Store(sums_x + channel);
+  sum_y.Store(sums_y + channel);
+}
+
+template <typename T>
+struct BackwardBand {
+  template <int L>
+  SSPQ_INLINE void Run(int64_t b, int64_t c) const {
+    if (IsFar<T, L>(m, c)) {
+      T* const far_room = room + 2 * m.channels * m.out_w;
+      return BackwardFar<T, MostLanes<T>()>(m, b, c, gy, x, start, begin, end, far_room, gx, sums_x,
+                                            sums_y);
+    }
+    BackwardBlock<T, L>(m, c, gy, x, start, begin, end, room, gx, sums_x, sums_y);
+  }
+
+  const PixelMap<T>& m;
+  const T *const gy, *const x;
+  const bool start;
+  const int64_t begin, end;
+  T* const room;
+  T* const gx;
+  double* const sums_x;
+  double* const sums_y;
+};
+
+template <typename T>
+void BackwardRows(const PixelMap<T>& m, const T* gy, const T* x, bool start, int64_t begin,
+                  int64_t end, T* room, T* gx, double* sums_x, double* sums_y) {
+  if (m.windows) return BackwardWindows(m, gy, x, begin, end, room, gx, sums_x, sums_y);
+  ForEachBlock<T>(m.channels,
+                  BackwardBand<T>{m, gy, x, start, begin, end, room, gx, sums_x, sums_y});
+}
+
+// ---- the gradient to the shift alone
 
 template <typename T, int L, typename Row, bool kStrideOne, bool kInteger>
 __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t block, int64_t channel,
@@ -207,7 +285,6 @@ template <typename T>
 void ShiftGradientRows(const PixelMap<T>& m, const T* x, const T* gy, bool start, int64_t begin,
                        int64_t end, T* above, double* sums_x, double* sums_y) {
   if (m.windows && !m.integer) {
-    if (InStrips(m)) return CorrelateWindows(m, x, gy, begin, end, above, sums_x, sums_y);
     return CorrelateStrided(m, x, gy, begin, end, above, sums_x, sums_y);
   }
   ForEachBlock<T>(m.channels, CorrelateBand<T>{m, x, gy, start, begin, end, above, sums_x, sums_y});

@@ -1,193 +1,234 @@
 // shift2d on NHWC images where shifts reach further than a pixel, for a block whose channels read
-// from a window of a few rows and columns. In strips of pixels and chunks of rows: the rows that a
-// chunk reads are sampled along W, each channel at its own column, into a buffer that stays in the
-// first cache; from there every channel takes its own two rows.
+// from a window of a few rows and columns. In chunks of rows: walks along the rows sample them
+// along W, each channel at its own column, into a buffer that stays in the first cache; from there,
+// walks down the columns take every channel's own rows.
 #ifndef SSPQ_SHIFT2D_INTERLEAVED_FAR_H_
 #define SSPQ_SHIFT2D_INTERLEAVED_FAR_H_
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_ahead.h"
+#include "custom_ops/shift2d/cc/kernels/interleaved_shifter.h"
 #include "custom_ops/shift2d/cc/kernels/interleaved_window.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
-// Vectors that take each lane from one of N others: the one that `values` tells, less `first`.
-// Lanes that are not `used` take none and are zero.
+// A block, and the room it is worked off in, with N vectors for every pixel of the buffer.
 template <typename T, int L, int N>
-class LanePick {
- public:
-  SSPQ_INLINE LanePick(const void* values, int64_t first, const void* used) {
-    const Mask<T, L> value = LoadMask<T, L>(values), reads = LoadMask<T, L>(used);
-    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
-      lanes_[n] = reads & (value == static_cast<typename Lanes<T, L>::I>(first + n));
-    });
-  }
-
-  // From p, p + step and so on, all of which must be readable, with any content.
-  SSPQ_INLINE Vec<T, L> operator()(const T* p, int64_t step) const {
-    Vec<T, L> v = {};
-    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
-      v = Replace<T, L>(v, lanes_[n], Load<T, L>(p + n * step));
-    });
-    return v;
-  }
-
- private:
-  Mask<T, L> lanes_[N];
-};
-
-// Calls body.Run<N>() with N = PickedFor(count): code is made for a few numbers only.
-SSPQ_INLINE int64_t PickedFor(int64_t count) { return count <= 4 ? 4 : count <= 6 ? 6 : kFarReach; }
-template <typename Body>
-SSPQ_INLINE void RunForCount(int64_t count, const Body& body) {
-  if (count <= 4) return body.template Run<4>();
-  if (count <= 6) return body.template Run<6>();
-  body.template Run<kFarReach>();
-}
-
-// A strip of a block. In the buffer there are kValues for every pixel: 1 for samples, 2 for samples
-// and, beside them, slopes.
-template <typename T, int L, int kValues>
-struct FarStrip {
-  // From row to row of the buffer.
-  static constexpr int64_t kPitch = kFarStrip * L;
-
-  const PixelMap<T>& m;
-  const FarWindow window;
-  const int64_t channel, begin, pixels;
-  T *const buffer, *const columns;
+struct FarBlock {
+  SSPQ_INLINE FarBlock(const PixelMap<T>& map, int64_t first_channel, T* room)
+      : m(map),
+        window(map.far[first_channel / kFarGroup]),
+        channel(first_channel),
+        pitch(FarPitch(map, N)),
+        buffer(room),
+        state(room + FarBuffer(map, N) + channel * map.out_w * kFarReach * N),
+        runs(room + FarRoom(map, N)) {}
 
   SSPQ_INLINE const void* OfBlock(const void* lanes) const {
     return static_cast<const T*>(lanes) + channel;
   }
+  SSPQ_INLINE Vec<T, L> OfBlock(const T* values) const { return Load<T, L>(values + channel); }
+
+  // Sums are kept in runs, [rows, RunsOf(out_w), 2, L]: cleared; and added up.
+  SSPQ_INLINE int64_t RowRuns() const { return RunsOf(m.out_w) * 2 * L; }
+  SSPQ_INLINE T* NoRuns(int64_t rows) const {
+    for (int64_t k = 0; k < rows * RowRuns(); k += L) Store<T, L>(runs + k, Vec<T, L>{});
+    return runs;
+  }
+  SSPQ_INLINE void AddTo(double* sums_x, double* sums_y, int64_t rows) const {
+    const AddRuns<T> add = {runs, rows * RunsOf(m.out_w), L, sums_x + channel, sums_y + channel};
+    add.template Run<L>(0, 0);
+  }
+
+  const PixelMap<T>& m;
+  const FarWindow window;
+  const int64_t channel, pitch;
+  T* const buffer;
+  T* const state;  // what the walks down the columns leave for the next chunk
+  T* const runs;
 };
 
-// Samples input rows [begin, end) along W, the first to row `at` of the buffer. For every pixel it
-// asks for a line from `ahead` on.
-template <typename T, int L, int kValues>
-struct FillRows {
-  typedef Vec<T, L> V;
+// ---- what walks do with the pairs they visit
 
-  template <int N>
+// Blends them, `step` values from one to the next. With each it asks for kLines of what comes next.
+template <typename T, int L, int kLines>
+struct Blend {
+  static constexpr int kAhead = kLines * (64 / sizeof(T));
+
+  SSPQ_INLINE void Put(int k, Several<T, L, 1> first, Several<T, L, 1> second) {
+    for (int n = 0; n < kLines; ++n) Prefetch(ahead + k * kAhead, 64 * n);
+    Store<T, L>(to + k * step, lo * first.of[0] + hi * second.of[0]);
+  }
+  SSPQ_INLINE void Advance(int count) {
+    to += count * step;
+    ahead += count * kAhead;
+  }
+
+  const Vec<T, L> lo, hi;
+  const int64_t step;
+  const T* ahead;
+  T* to;
+};
+
+// Samples with, beside them, slopes.
+template <typename T, int L, int kLines>
+struct BlendAndSubtract : Blend<T, L, kLines> {
+  typedef Blend<T, L, kLines> Base;
+  SSPQ_INLINE BlendAndSubtract(const Base& blend) : Base(blend) {}
+  SSPQ_INLINE void Put(int k, Several<T, L, 1> left, Several<T, L, 1> right) {
+    Base::Put(k, left, right);
+    Store<T, L>(this->to + k * this->step + L, right.of[0] - left.of[0]);
+  }
+};
+
+// Adds the products of the gradient to y and the derivatives to the runs of their rows.
+template <typename T, int L>
+struct Correlate {
+  SSPQ_INLINE void Put(int k, Several<T, L, 2> above, Several<T, L, 2> below) {
+    const Vec<T, L> gradient = Load<T, L>(gy + k * step);
+    T* const to = run + k * run_step;
+    const Vec<T, L> x = gradient * (lo * above.of[1] + hi * below.of[1]);
+    const Vec<T, L> y = gradient * (below.of[0] - above.of[0]);
+    Store<T, L>(to, Load<T, L>(to) + x);
+    Store<T, L>(to + L, Load<T, L>(to + L) + y);
+  }
+  SSPQ_INLINE void Advance(int count) {
+    gy += count * step;
+    run += count * run_step;
+  }
+
+  const Vec<T, L> lo, hi;
+  const int64_t step, run_step;
+  const T* gy;
+  T* run;
+};
+
+// For both gradients: blends samples of the gradient to y, and subtracts the products of x and the
+// derivatives from the runs.
+template <typename T, int L>
+struct BlendAndCorrelate {
+  SSPQ_INLINE void Put(int k, Several<T, L, 2> above, Several<T, L, 2> below) {
+    for (int n = 0; n < 2; ++n) Prefetch(ahead[n] + k * (64 / sizeof(T)), 0);
+    Store<T, L>(gx + k * step, lo * above.of[0] + hi * below.of[0]);
+    const Vec<T, L> value = Load<T, L>(x + k * step);
+    T* const to = run + k * run_step;
+    Store<T, L>(to, Load<T, L>(to) - value * (lo * above.of[1] + hi * below.of[1]));
+    Store<T, L>(to + L, Load<T, L>(to + L) - value * (below.of[0] - above.of[0]));
+  }
+  SSPQ_INLINE void Advance(int count) {
+    x += count * step;
+    gx += count * step;
+    run += count * run_step;
+    for (int n = 0; n < 2; ++n) ahead[n] += count * (64 / sizeof(T));
+  }
+
+  const Vec<T, L> lo, hi;
+  const int64_t step, run_step;
+  const T* ahead[2];
+  const T* x;
+  T* gx;
+  T* run;
+};
+
+// ---- chunks
+
+// Samples rows [begin, end) of the input along W.
+template <typename T, int L, int N, template <typename, int, int> class Visit>
+struct AlongRows {
+  template <int kReach, int kStride>
   __attribute__((noinline)) void Run() const {
+    typedef PairWalk<T, L, 1, kReach, kStride> Walk;
     const PixelMap<T>& m = s.m;
-    const LanePick<T, L, N> pick(s.OfBlock(m.columns), s.window.column, s.OfBlock(m.used));
-    const V lo_x = Load<T, L>(m.lo_x + s.channel), hi_x = Load<T, L>(m.hi_x + s.channel);
-    const int64_t step = m.stride_w * L, size = s.pixels * kValues * L, channels = m.channels;
-    // Columns [first, first + count) are read, of which [inside, outside) are there.
-    const int64_t first = s.begin * m.stride_w + s.window.column;
-    const int64_t count = (s.pixels - 1) * m.stride_w + N + 1;
-    const int64_t inside = first >= 0 ? 0 : -first < count ? -first : count;
-    const int64_t most = m.in_w - first < count ? m.in_w - first : count;
-    const int64_t outside = most > inside ? most : inside;
-    const bool stride_one = m.stride_w == 1;
-    T* const columns = s.columns;
-    for (int64_t k = 0; k < inside; ++k) Store<T, L>(columns + k * L, V{});
-    for (int64_t k = outside; k < count; ++k) Store<T, L>(columns + k * L, V{});
-    const T* next = ahead;
-    T* to = s.buffer + at * s.kPitch;
-    for (int64_t r = begin; r < end; ++r, to += s.kPitch) {
-      if (r < 0 || r >= m.in_h) {
-        for (int64_t k = 0; k < size; k += L) Store<T, L>(to + k, V{});
-        continue;
-      }
-      // Without the gaps of other blocks, and with zeros outside.
-      const T* from = in + (r * m.in_w + first + inside) * channels + s.channel;
-      for (int64_t k = inside * L; k < outside * L; k += L, from += channels) {
-        Store<T, L>(columns + k, Load<T, L>(from));
-      }
-      const T* p = columns;
-      V left = pick(p, L);
-      for (int64_t k = 0; k < size; k += kValues * L, p += step) {
-        if (!stride_one) left = pick(p, L);
-        Prefetch(next, 0);
-        next += 64 / sizeof(T);
-        const V right = pick(p + L, L);
-        Store<T, L>(to + k, lo_x * left + hi_x * right);
-        if (kValues == 2) Store<T, L>(to + k + L, right - left);
-        left = right;
-      }
+    Walk walk(s.OfBlock(m.columns), s.window.column);
+    typedef Blend<T, L, kStride> Base;
+    Visit<T, L, kStride> visit = Base{s.OfBlock(m.lo_x), s.OfBlock(m.hi_x), N * L, ahead, nullptr};
+    for (int64_t r = begin; r < end; ++r) {
+      Line<T, L, 1> line(in + r * m.in_w * m.channels + s.channel, m.channels, m.in_w,
+                         WalkBegin(0, kStride) + s.window.column);
+      visit.to = s.buffer + (r - begin) * s.pitch;
+      walk.Start(&line);
+      walk.Run(&line, m.out_w, &visit);
     }
   }
 
-  const FarStrip<T, L, kValues>& s;
+  const FarBlock<T, L, N>& s;
   const T *const in, *const ahead;
-  const int64_t begin, end, at;
+  const int64_t begin, end;
 };
 
-// Calls visit(i, chunk) for chunks of output rows [begin, end), `chunk` from i on, with what these
-// read in the buffer, from its first row on. Rows that are read again are moved there, or through
-// `kept` from one call to the next.
-template <typename T, int L, int kValues, typename Visit>
-SSPQ_INLINE void ForEachChunk(const FarStrip<T, L, kValues>& s, const T* in, bool start,
-                              int64_t begin, int64_t end, const T* ahead, T* kept,
-                              const Visit& visit) {
-  const int64_t stride = s.m.stride_h, window = s.window.rows + 1;
-  const int64_t rows = (kFarRows - 1 - PickedFor(s.window.rows)) / stride + 1;
-  const int64_t keep = window > stride ? window - stride : 0;
-  const int64_t size = s.pixels * kValues * L;
-  auto move = [&](T * to, int64_t to_pitch, const T* from, int64_t from_pitch)
-      __attribute__((always_inline)) {
-    for (int64_t r = 0; r < keep; ++r) {
-      for (int64_t k = 0; k < size; k += L) {
-        Store<T, L>(to + r * to_pitch + k, Load<T, L>(from + r * from_pitch + k));
+// Walks down the columns of the buffer, whose first row is input row `first`, for output rows
+// [begin, end), with a visitor that visits.Column(k, &visitor) makes column k's.
+template <typename T, int L, int N, typename Visits>
+struct DownColumns {
+  template <int kReach, int kStride>
+  __attribute__((noinline)) void Run() const {
+    typedef PairWalk<T, L, N, kReach, kStride> Walk;
+    const PixelMap<T>& m = s.m;
+    Walk walk(s.OfBlock(m.rows), s.window.row);
+    const int64_t top = WalkBegin(begin, kStride) + s.window.row + (start ? 0 : kReach);
+    const T* column = s.buffer - first * s.pitch;
+    T* state = s.state;
+    auto visit = visits.Begin();
+    for (int64_t k = 0; k < m.out_w; ++k, column += N * L, state += Walk::kState) {
+      Line<T, L, N> line(column, s.pitch, m.in_h, top);
+      if (start) {
+        walk.Start(&line);
+      } else {
+        walk.Restore(state);
       }
+      visits.Column(k, &visit);
+      walk.Run(&line, end - begin, &visit);
+      if (end < m.out_h) walk.Save(state);
     }
-  };
-  if (!start) move(s.buffer, s.kPitch, kept, size);
-  int64_t have = start ? 0 : keep;
-  for (int64_t i = begin; i < end; i += rows) {
-    const int64_t chunk = i + rows < end ? rows : end - i;
-    const int64_t first = i * stride + s.window.row, last = first + (chunk - 1) * stride + window;
-    RunForCount(s.window.columns, FillRows<T, L, kValues>{s, in, ahead, first + have, last, have});
-    ahead += (last - first - have) * s.pixels * (64 / sizeof(T));
-    visit(i, chunk);
-    const T* const rest = s.buffer + chunk * stride * s.kPitch;
-    if (i + chunk < end) {
-      move(s.buffer, s.kPitch, rest, s.kPitch);
-    } else if (end < s.m.out_h) {
-      move(kept, size, rest, s.kPitch);
+  }
+
+  const FarBlock<T, L, N>& s;
+  const bool start;
+  const int64_t begin, end, first;
+  const Visits& visits;
+};
+
+// Works off output rows [begin, end) of a block in chunks: what the walks down the columns have not
+// come to yet goes into the buffer, as Visit does that, and they go on. visits(i) are for those of
+// the chunk from output row i on. For every pixel read, a line from `ahead` on is asked for.
+template <template <typename, int, int> class Visit, typename T, int L, int N, typename Visits>
+SSPQ_INLINE void ForEachChunk(const FarBlock<T, L, N>& s, const T* in, const T* ahead, bool start,
+                              int64_t begin, int64_t end, const Visits& visits) {
+  const PixelMap<T>& m = s.m;
+  const int64_t stride = m.stride_h, most = FarRows(m, N), reach = WalkReach(s.window.rows);
+  for (int64_t i = begin; i < end; start = false) {
+    // As the walks do: the first row they have not come to, and the one after `rows` outputs.
+    const int64_t top = WalkBegin(i, stride) + s.window.row;
+    const int64_t next = start ? top : top + reach, first = next > 0 ? next : 0;
+    int64_t rows = end - i;
+    if (m.in_h - first > most) {
+      const int64_t fit = (first + most - top - reach) / stride;
+      rows = fit < rows ? fit : rows;
     }
-    have = keep;
+    const int64_t below = top + reach + rows * stride, last = below < m.in_h ? below : m.in_h;
+    RunForWalk(s.window.columns, m.stride_w, AlongRows<T, L, N, Visit>{s, in, ahead, first, last});
+    if (last > first) ahead += (last - first) * m.out_w * m.stride_w * (64 / sizeof(T));
+    const auto of_chunk = visits(i);
+    RunForWalk(s.window.rows, stride,
+               DownColumns<T, L, N, decltype(of_chunk)>{s, start, i, i + rows, first, of_chunk});
+    i += rows;
   }
 }
 
 // ---- sampling
 
-// Blends the rows of a chunk along H. Pixel by pixel from top to bottom, so that the sample above
-// stays in a register.
 template <typename T, int L>
-struct BlendChunk {
-  typedef Vec<T, L> V;
+struct BlendColumns {
+  typedef Blend<T, L, 1> Visit;
 
-  template <int N>
-  __attribute__((noinline)) void Run() const {
-    const PixelMap<T>& m = s.m;
-    const LanePick<T, L, N> pick(s.OfBlock(m.rows), s.window.row, s.OfBlock(m.used));
-    const V lo_y = Load<T, L>(m.lo_y + s.channel), hi_y = Load<T, L>(m.hi_y + s.channel);
-    constexpr int64_t kPitch = FarStrip<T, L, 1>::kPitch;
-    const int64_t row = m.out_w * m.channels, step = m.stride_h * kPitch;
-    const bool stride_one = m.stride_h == 1;
-    const T* next = ahead;
-    for (int64_t k = 0; k < s.pixels; ++k) {
-      const T* p = s.buffer + k * L;
-      T* y = out + k * m.channels;
-      V above = pick(p, kPitch);
-      for (int64_t i = 0; i < rows; ++i, p += step, y += row) {
-        if (!stride_one) above = pick(p, kPitch);
-        Prefetch(next, 0);
-        next += 64 / sizeof(T);
-        const V sample = pick(p + kPitch, kPitch);
-        Store<T, L>(y, lo_y * above + hi_y * sample);
-        above = sample;
-      }
-    }
+  SSPQ_INLINE Visit Begin() const {
+    return {s.OfBlock(s.m.lo_y), s.OfBlock(s.m.hi_y), s.m.out_w * s.m.channels, ahead, nullptr};
   }
+  SSPQ_INLINE void Column(int64_t k, Visit* visit) const { visit->to = out + k * s.m.channels; }
 
-  const FarStrip<T, L, 1>& s;
-  const int64_t rows;
+  const FarBlock<T, L, 1>& s;
   const T* const ahead;
   T* const out;
 };
@@ -196,65 +237,80 @@ struct BlendChunk {
 template <typename T, int L>
 SSPQ_INLINE void SampleFar(const PixelMap<T>& m, int64_t block, int64_t channel, const T* in,
                            bool start, int64_t begin, int64_t end, T* room, T* out) {
-  const int64_t input_rows = (end - begin) * m.stride_h;
-  const T* input = Share(NextInput(m, in, end), block, input_rows * m.in_w);
-  const T* output = Share(out + end * m.out_w * m.channels, block, (end - begin) * m.out_w);
-  T* const columns = room + kFarRows * kFarStrip * L;
-  T* kept = columns + FarColumns(m) + channel * m.out_w * kFarReach;
-  for (int64_t j = 0; j < m.out_w; j += kFarStrip) {
-    const int64_t pixels = j + kFarStrip < m.out_w ? kFarStrip : m.out_w - j;
-    const FarStrip<T, L, 1> strip = {m,      m.far[channel / kFarGroup], channel, j, pixels, room,
-                                     columns};
-    ForEachChunk(strip, in, start, begin, end, input, kept, [&](int64_t i, int64_t rows) {
-      T* const y = out + (i * m.out_w + j) * m.channels + channel;
-      RunForCount(strip.window.rows, BlendChunk<T, L>{strip, rows, output, y});
-      output += rows * pixels * (64 / sizeof(T));
-    });
-    input += input_rows * pixels * m.stride_w * (64 / sizeof(T));
-    kept += pixels * kFarReach * L;
-  }
+  const FarBlock<T, L, 1> s(m, channel, room);
+  const int64_t row = m.out_w * m.channels, lines = m.out_w * (64 / sizeof(T));
+  const T* const input = Share(NextInput(m, in, end), block, (end - begin) * m.stride_h * m.in_w);
+  const T* const output = Share(out + end * row, block, (end - begin) * m.out_w);
+  ForEachChunk<Blend>(
+      s, in, input, start, begin, end, [&](int64_t i) __attribute__((always_inline)) {
+        return BlendColumns<T, L>{s, output + (i - begin) * lines, out + i * row + channel};
+      });
 }
 
-// ---- the gradient to the shift, where no shift is an integer
+// ---- both gradients at stride 1, where no shift is an integer; `m` is the adjoint map
 
-// Adds the terms of a chunk, pixel by pixel like BlendChunk, to the runs of its rows, each [2, L]
-// and run_step values from the next.
 template <typename T, int L>
-struct CorrelateChunk {
-  typedef Vec<T, L> V;
+struct BackwardColumns {
+  typedef BlendAndCorrelate<T, L> Visit;
 
-  template <int N>
-  __attribute__((noinline)) void Run() const {
-    const PixelMap<T>& m = s.m;
-    const LanePick<T, L, N> pick(s.OfBlock(m.rows), s.window.row, s.OfBlock(m.used));
-    const V lo_y = Load<T, L>(m.lo_y + s.channel), hi_y = Load<T, L>(m.hi_y + s.channel);
-    constexpr int64_t kPitch = FarStrip<T, L, 2>::kPitch;
-    const int64_t row = m.out_w * m.channels, step = m.stride_h * kPitch;
-    const bool stride_one = m.stride_h == 1;
-    for (int64_t k = 0; k < s.pixels; ++k) {
-      const T* p = s.buffer + k * 2 * L;
-      const T* g = gy + k * m.channels;
-      T* run = runs;
-      V sample_above = pick(p, kPitch), slope_above = pick(p + L, kPitch);
-      for (int64_t i = 0; i < rows; ++i, p += step, g += row, run += run_step) {
-        if (!stride_one) {
-          sample_above = pick(p, kPitch);
-          slope_above = pick(p + L, kPitch);
-        }
-        const V sample = pick(p + kPitch, kPitch), slope = pick(p + kPitch + L, kPitch);
-        const V gradient = Load<T, L>(g);
-        const V x = gradient * (lo_y * slope_above + hi_y * slope);
-        const V y = gradient * (sample - sample_above);
-        Store<T, L>(run, Load<T, L>(run) + x);
-        Store<T, L>(run + L, Load<T, L>(run + L) + y);
-        sample_above = sample;
-        slope_above = slope;
-      }
-    }
+  SSPQ_INLINE Visit Begin() const {
+    const int64_t row = s.m.out_w * s.m.channels;
+    return {s.OfBlock(s.m.lo_y),
+            s.OfBlock(s.m.hi_y),
+            row,
+            s.RowRuns(),
+            {ahead_x, ahead_gx},
+            nullptr,
+            nullptr,
+            nullptr};
+  }
+  SSPQ_INLINE void Column(int64_t k, Visit* visit) const {
+    visit->x = x + k * s.m.channels;
+    visit->gx = gx + k * s.m.channels;
+    visit->run = runs + k / kSumRun * 2 * L;
   }
 
-  const FarStrip<T, L, 2>& s;
-  const int64_t rows, run_step;
+  const FarBlock<T, L, 2>& s;
+  const T *const ahead_x, *const ahead_gx, *const x;
+  T *const gx, *const runs;
+};
+
+template <typename T, int L>
+SSPQ_INLINE void BackwardFar(const PixelMap<T>& m, int64_t block, int64_t channel, const T* gy,
+                             const T* x, bool start, int64_t begin, int64_t end, T* room, T* gx,
+                             double* sums_x, double* sums_y) {
+  const FarBlock<T, L, 2> s(m, channel, room);
+  const int64_t row = m.out_w * m.channels, lines = m.out_w * (64 / sizeof(T));
+  const int64_t pixels = (end - begin) * m.out_w;
+  const T* const next_gy = Share(NextInput(m, gy, end), block, pixels);
+  const T* const next_x = Share(x + end * row, block, pixels);
+  const T* const next_gx = Share(gx + end * row, block, pixels);
+  T* const runs = s.NoRuns(end - begin);
+  ForEachChunk<BlendAndSubtract>(
+      s, gy, next_gy, start, begin, end, [&](int64_t i) __attribute__((always_inline)) {
+        const int64_t at = i * row + channel, done = (i - begin) * lines;
+        T* const first_run = runs + (i - begin) * s.RowRuns();
+        return BackwardColumns<T, L>{s, next_x + done, next_gx + done, x + at, gx + at, first_run};
+      });
+  s.AddTo(sums_x, sums_y, end - begin);
+}
+
+// ---- the gradient to the shift alone, where no shift is an integer
+
+template <typename T, int L>
+struct CorrelateColumns {
+  typedef Correlate<T, L> Visit;
+
+  SSPQ_INLINE Visit Begin() const {
+    const int64_t row = s.m.out_w * s.m.channels;
+    return {s.OfBlock(s.m.lo_y), s.OfBlock(s.m.hi_y), row, s.RowRuns(), nullptr, nullptr};
+  }
+  SSPQ_INLINE void Column(int64_t k, Visit* visit) const {
+    visit->gy = gy + k * s.m.channels;
+    visit->run = runs + k / kSumRun * 2 * L;
+  }
+
+  const FarBlock<T, L, 2>& s;
   const T* const gy;
   T* const runs;
 };
@@ -263,27 +319,16 @@ template <typename T, int L>
 SSPQ_INLINE void CorrelateFar(const PixelMap<T>& m, int64_t block, int64_t channel, const T* x,
                               const T* gy, bool start, int64_t begin, int64_t end, T* room,
                               double* sums_x, double* sums_y) {
-  static_assert(kFarStrip / 2 == kSumRun, "a strip is one run");
-  const int64_t width = m.out_w, row_runs = RunsOf(width), count = (end - begin) * row_runs;
-  const int64_t input_rows = (end - begin) * m.stride_h;
-  const T* input = Share(NextInput(m, x, end), block, input_rows * m.in_w);
-  T* const columns = room + kFarRows * kFarStrip * L;
-  T* kept = columns + FarColumns(m) + channel * width * 2 * kFarReach;
-  T* const runs = room + FarRoom(m, 2);
-  for (int64_t k = 0; k < 2 * count; ++k) Store<T, L>(runs + k * L, Vec<T, L>{});
-  for (int64_t j = 0; j < width; j += kSumRun) {
-    const int64_t pixels = j + kSumRun < width ? kSumRun : width - j;
-    const FarStrip<T, L, 2> strip = {m,      m.far[channel / kFarGroup], channel, j, pixels, room,
-                                     columns};
-    ForEachChunk(strip, x, start, begin, end, input, kept, [&](int64_t i, int64_t rows) {
-      const T* const g = gy + (i * width + j) * m.channels + channel;
-      T* const run = runs + ((i - begin) * row_runs + j / kSumRun) * 2 * L;
-      RunForCount(strip.window.rows, CorrelateChunk<T, L>{strip, rows, row_runs * 2 * L, g, run});
-    });
-    input += input_rows * pixels * m.stride_w * (64 / sizeof(T));
-    kept += pixels * 2 * kFarReach * L;
-  }
-  AddRuns<T>{runs, count, L, sums_x + channel, sums_y + channel}.template Run<L>(0, 0);
+  const FarBlock<T, L, 2> s(m, channel, room);
+  const int64_t row = m.out_w * m.channels;
+  const T* const next_x = Share(NextInput(m, x, end), block, (end - begin) * m.stride_h * m.in_w);
+  T* const runs = s.NoRuns(end - begin);
+  ForEachChunk<BlendAndSubtract>(
+      s, x, next_x, start, begin, end, [&](int64_t i) __attribute__((always_inline)) {
+        T* const first_run = runs + (i - begin) * s.RowRuns();
+        return CorrelateColumns<T, L>{s, gy + i * row + channel, first_run};
+      });
+  s.AddTo(sums_x, sums_y, end - begin);
 }
 
 }  // namespace SSPQ_CPU_VERSION

@@ -13,19 +13,17 @@ namespace SSPQ_CPU_VERSION {
 
 // Asks for memory that is read or written next, line by line in its order, which the processor's
 // own prefetching takes up.
-template <typename T>
-class InOrder {
- public:
-  SSPQ_INLINE InOrder(const T* x, const T* y) : x_(x), y_(y) {}
-  SSPQ_INLINE void Step() {
-    Prefetch(x_, 0);
-    Prefetch(y_, 0);
-    x_ += 64 / sizeof(T);
-    y_ += 64 / sizeof(T);
+template <typename T, int N>
+struct InOrder {
+  // The line that comes `line` lines later; and to go on from there.
+  SSPQ_INLINE void Ask(int line) const {
+    for (int n = 0; n < N; ++n) Prefetch(next[n], 64 * line);
+  }
+  SSPQ_INLINE void Advance(int64_t lines) {
+    for (int n = 0; n < N; ++n) next[n] += lines * (64 / static_cast<int64_t>(sizeof(T)));
   }
 
- private:
-  const T *x_, *y_;
+  const T* next[N];
 };
 
 // What a strip has to look out for: nothing, as all columns are inside and all channels read; that
@@ -163,21 +161,22 @@ constexpr bool kManyRegisters = kVectorBytes == 64;
 template <typename T, int L, int N, StripCare kCare>
 __attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, int64_t channel,
                                            int64_t first, int64_t begin, int64_t end,
-                                           InOrder<T>* ahead, T* out) {
+                                           InOrder<T, 2>* ahead, T* out) {
   typedef Vec<T, L> V;
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t channels = m.channels;
   WindowStrip<T, L, N, kCare, kManyRegisters> strip(m, in, channel, first, begin);
-  InOrder<T> prefetch = *ahead;
+  InOrder<T, 2> prefetch = *ahead;
   V above[N];
   strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) { above[k] = sample; });
   T* y = out + (begin * m.out_w + first) * channels + channel;
   for (int64_t i = begin; i < end; ++i) {
     strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) {
-      prefetch.Step();
+      prefetch.Ask(k);
       Store<T, L>(y + k * channels, lo_y * above[k] + hi_y * sample);
       above[k] = sample;
     });
+    prefetch.Advance(N);
     y += m.out_w * channels;
   }
   *ahead = prefetch;
@@ -193,13 +192,13 @@ struct SampleStrips {
   const PixelMap<T>& m;
   const T* const in;
   const int64_t begin, end;
-  InOrder<T>* const ahead;
+  InOrder<T, 2>* const ahead;
   T* const out;
 };
 
 template <typename T>
 void SampleWindows(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end, T* out) {
-  InOrder<T> ahead(NextWindows(m, in, end), out + end * m.out_w * m.channels);
+  InOrder<T, 2> ahead{{NextWindows(m, in, end), out + end * m.out_w * m.channels}};
   const SampleStrips<T> body = {m, in, begin, end, &ahead, out};
   if (kManyRegisters && m.out_w >= 8 && m.out_w % 7 != 0) {
     ForEachStrip<8>(m, true, body);
@@ -212,57 +211,63 @@ void SampleWindows(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end
   }
 }
 
-// ---- the gradient to the shift, where no shift is an integer
+// ---- both gradients, where no shift is an integer; `m` is the adjoint map
 
-// The runs of output rows [begin, end) of pixels [first, first + N), as far as these belong to the
+// Also the runs of rows [begin, end) of pixels [first, first + N), as far as these belong to the
 // row: [end - begin, all runs of a row, 2, channels], of which it writes its own to `runs`.
 template <typename T, int L, int N, StripCare kCare>
-__attribute__((noinline)) void CorrelateStrip(const PixelMap<T>& m, const T* x, const T* gy,
-                                              int64_t channel, int64_t first, int64_t begin,
-                                              int64_t end, const T** ahead, T* runs) {
+__attribute__((noinline)) void BackwardStrip(const PixelMap<T>& m, const T* gy, const T* x,
+                                             int64_t channel, int64_t first, int64_t begin,
+                                             int64_t end, InOrder<T, 3>* ahead, T* gx, T* runs) {
   typedef Vec<T, L> V;
   const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t channels = m.channels, width = m.out_w, row_runs = RunsOf(width) * 2 * channels;
-  WindowStrip<T, L, N, kCare, false> strip(m, x, channel, first, begin);
-  const T* next = *ahead;
+  WindowStrip<T, L, N, kCare, false> strip(m, gy, channel, first, begin);
+  InOrder<T, 3> prefetch = *ahead;
   V sample_above[N], slope_above[N];
   strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
     sample_above[k] = sample;
     slope_above[k] = right - left;
   });
-  const T* g = gy + (begin * width + first) * channels + channel;
-  T* to = runs + first / kSumRun * 2 * channels + channel;
+  const int64_t at = (begin * width + first) * channels + channel;
+  const T* value = x + at;
+  T* to = gx + at;
+  T* run = runs + first / kSumRun * 2 * channels + channel;
+  const int64_t count = kCare == kAnywhere && width - first < N ? width - first : N;
   for (int64_t i = begin; i < end; ++i) {
     V run_x = {}, run_y = {};
     strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
-      if (kCare == kAnywhere && first + k >= width) return;
-      Prefetch(next, 0);
-      next += 64 / sizeof(T);
-      const V slope = right - left, gradient = Load<T, L>(g + k * channels);
-      run_x += gradient * (lo_y * slope_above[k] + hi_y * slope);
-      run_y += gradient * (sample - sample_above[k]);
+      if (kCare == kAnywhere && k >= count) return;
+      prefetch.Ask(k);
+      const V slope = right - left, v = Load<T, L>(value + k * channels);
+      Store<T, L>(to + k * channels, lo_y * sample_above[k] + hi_y * sample);
+      run_x -= v * (lo_y * slope_above[k] + hi_y * slope);
+      run_y -= v * (sample - sample_above[k]);
       sample_above[k] = sample;
       slope_above[k] = slope;
     });
-    Store<T, L>(to, run_x);
-    Store<T, L>(to + channels, run_y);
-    g += width * channels;
-    to += row_runs;
+    Store<T, L>(run, run_x);
+    Store<T, L>(run + channels, run_y);
+    prefetch.Advance(count);
+    value += width * channels;
+    to += width * channels;
+    run += row_runs;
   }
-  *ahead = next;
+  *ahead = prefetch;
 }
 
 template <typename T>
-struct CorrelateStrips {
+struct BackwardStrips {
   template <int L, int N, StripCare kCare>
   SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
-    CorrelateStrip<T, L, N, kCare>(m, x, gy, channel, first, begin, end, ahead, runs);
+    BackwardStrip<T, L, N, kCare>(m, gy, x, channel, first, begin, end, ahead, gx, runs);
   }
 
   const PixelMap<T>& m;
-  const T *const x, *const gy;
+  const T *const gy, *const x;
   const int64_t begin, end;
-  const T** const ahead;
+  InOrder<T, 3>* const ahead;
+  T* const gx;
   T* const runs;
 };
 
@@ -291,10 +296,11 @@ struct AddRuns {
 
 // `runs` has room for 2 * RunsOf(out_w) * channels values a row.
 template <typename T>
-void CorrelateWindows(const PixelMap<T>& m, const T* x, const T* gy, int64_t begin, int64_t end,
-                      T* runs, double* sums_x, double* sums_y) {
-  const T* ahead = NextWindows(m, x, end);  // the gradient to x has asked for gy
-  const CorrelateStrips<T> body = {m, x, gy, begin, end, &ahead, runs};
+void BackwardWindows(const PixelMap<T>& m, const T* gy, const T* x, int64_t begin, int64_t end,
+                     T* runs, T* gx, double* sums_x, double* sums_y) {
+  const int64_t next = end * m.out_w * m.channels;
+  InOrder<T, 3> ahead{{NextWindows(m, gy, end), x + next, gx + next}};
+  const BackwardStrips<T> body = {m, gy, x, begin, end, &ahead, gx, runs};
   if (m.out_w == 7) {
     ForEachStrip<7>(m, false, body);
   } else {

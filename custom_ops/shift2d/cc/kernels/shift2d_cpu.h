@@ -29,14 +29,15 @@ inline const CpuKernels<double>& KernelsOf(const CpuVersion& v, double) { return
 template <typename T>
 class Shift2DCpu {
  public:
-  // `shift` is [2, channels]: along W, then along H. `backward`: whether gradients will be asked
-  // for.
+  // `shift` is [2, channels]: along W, then along H. `backward`: gradients will be asked for, and
+  // not the output.
   Shift2DCpu(const Geometry& g, const T* shift, const CpuVersion& version, bool backward)
       : g_(g),
         taps_(g, shift),
         kernels_(KernelsOf(version, T())),
         reference_(&version == &kReferenceVersion),
-        flat_sums_(IsFlat(g)) {
+        flat_sums_(IsFlat(g)),
+        over_input_(SumsOverInput(g, taps_)) {
     SplitBackward();
     if (reference_) return;
     const bool maps_flat = AreFlat(g, kernels_.widest_flat_map);
@@ -51,16 +52,16 @@ class Shift2DCpu {
       }
       return;
     }
-    pixels_.reset(new PixelPlan<T>(g, taps_, false));
+    if (!backward || !over_input_) pixels_.reset(new PixelPlan<T>(g, taps_, false));
     if (!backward) return;
-    const int64_t rows = g.h.in / slices_;
-    const int64_t band = BandRows(rows, g.w.in, IsFar() ? StripBandBytes() : BandBytes());
-    bands_ = std::max<int64_t>(1, (rows + band - 1) / band);
     if (g.h.stride == 1 && g.w.stride == 1) {
       pixel_gradients_.reset(new PixelPlan<T>(g, taps_, true));
     } else {
       expanded_gradients_.reset(new ExpandPlan<T>(g, taps_));
     }
+    const int64_t rows = g.h.in / slices_;
+    const int64_t band = BandRows(rows, g.w.in, IsFar() ? StripBandBytes() : BandBytes());
+    bands_ = std::max<int64_t>(1, (rows + band - 1) / band);
   }
 
   // ---- forward
@@ -109,9 +110,11 @@ class Shift2DCpu {
   // An item sets its share of `partial` to zero first. If no item is run, the caller does that.
   void Backward(const T* x, const T* gy, T* gx, double* partial, int64_t begin, int64_t end) const {
     const bool planes = g_.nchw;
-    AlignedRoom<T> above_x(pixel_gradients_ ? pixel_gradients_->SampleRoom() : 0);
-    const int64_t rows = (g_.h.out / slices_ + 1) / bands_ + 1;
-    AlignedRoom<T> above_shift(pixels_ ? pixels_->CorrelateRoom(rows) : 0);
+    const int64_t rows = (std::max(g_.h.in, g_.h.out) / slices_ + 1) / bands_ + 1;
+    AlignedRoom<T> above_x(!pixel_gradients_ ? 0
+                           : over_input_     ? pixel_gradients_->BackwardRoom(rows)
+                                             : pixel_gradients_->SampleRoom());
+    AlignedRoom<T> above_shift(pixels_ ? pixels_->ShiftGradientRoom(rows) : 0);
     AlignedRoom<double> columns(planes && !flat_sums_ ? ColumnSums(g_.w.out) : 0);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t group = slices_ == 1 ? item : item / slices_, slice = item - group * slices_;
@@ -181,8 +184,12 @@ class Shift2DCpu {
 
   // NHWC, in strips, not row by row: shifts within a pixel at stride 1, as both maps are then, and
   // far ones.
-  bool InStrips() const { return pixels_ && (sspq::InStrips(pixels_->map()) || IsFar()); }
-  bool IsFar() const { return pixels_ && pixels_->map().far != nullptr; }
+  bool InStrips() const {
+    const PixelPlan<T>* const plan = AnyPixels();
+    return plan != nullptr && (sspq::InStrips(plan->map()) || IsFar());
+  }
+  bool IsFar() const { return AnyPixels() != nullptr && AnyPixels()->map().far != nullptr; }
+  const PixelPlan<T>* AnyPixels() const { return pixels_ ? pixels_.get() : pixel_gradients_.get(); }
 
   // About as many rows as make up `bytes`; strips start anew with every band, which therefore are
   // equally long.
@@ -191,7 +198,9 @@ class Shift2DCpu {
     // cache.
     const int64_t pixel = g_.channels * static_cast<int64_t>(sizeof(T));
     if (!InStrips() && pixel >= 1024) bytes /= 2;
-    const int64_t rows = std::max<int64_t>(1, bytes / std::max<int64_t>(1, width * pixel));
+    // At a stride, there is more to read than to write; only the loops for far shifts mind.
+    const int64_t reads = IsFar() ? (g_.h.stride * g_.w.stride + 1) / 2 : 1;
+    const int64_t rows = std::max<int64_t>(1, bytes / std::max<int64_t>(1, width * pixel * reads));
     if (!InStrips() || height <= rows) return rows;
     const int64_t bands = (height + rows - 1) / rows;
     return (height + bands - 1) / bands;
@@ -321,20 +330,26 @@ class Shift2DCpu {
   // Rows of band `slice` of images [first, last).
   void BackwardBands(const T* x, const T* gy, T* gx, T* above_x, T* above_shift, double* sum_x,
                      double* sum_y, int64_t first, int64_t last, int64_t slice) const {
-    const int64_t in_begin = Cut(g_.h.in, slice, slices_),
-                  in_end = Cut(g_.h.in, slice + 1, slices_);
-    const int64_t out_begin = Cut(g_.h.out, slice, slices_);
-    const int64_t out_end = Cut(g_.h.out, slice + 1, slices_);
+    const int64_t in_begin = Cut(g_.h.in, slice, slices_);
+    const int64_t in_end = Cut(g_.h.in, slice + 1, slices_);
+    const int64_t summed = over_input_ ? g_.h.in : g_.h.out;
+    const int64_t sums_begin = Cut(summed, slice, slices_);
+    const int64_t sums_end = Cut(summed, slice + 1, slices_);
     std::fill(sum_x, sum_x + 2 * g_.channels, 0.0);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t k = 0; k < bands_; ++k) {
         auto cut = [&](int64_t from, int64_t to, int64_t at) {
           return from + Cut(to - from, at, bands_);
         };
-        InputGradientRows(gy, n, k == 0, cut(in_begin, in_end, k), cut(in_begin, in_end, k + 1),
-                          above_x, gx);
-        ShiftGradientRows(x, gy, n, k == 0, cut(out_begin, out_end, k),
-                          cut(out_begin, out_end, k + 1), above_shift, sum_x, sum_y);
+        const int64_t begin = cut(in_begin, in_end, k), end = cut(in_begin, in_end, k + 1);
+        if (over_input_ && !reference_) {
+          kernels_.backward_rows(pixel_gradients_->map(), gy + n * OutSize(), x + n * InSize(),
+                                 k == 0, begin, end, above_x, gx + n * InSize(), sum_x, sum_y);
+          continue;
+        }
+        InputGradientRows(gy, n, k == 0, begin, end, above_x, gx);
+        ShiftGradientRows(x, gy, n, k == 0, cut(sums_begin, sums_end, k),
+                          cut(sums_begin, sums_end, k + 1), above_shift, sum_x, sum_y);
       }
     }
   }
@@ -372,7 +387,7 @@ class Shift2DCpu {
   const Geometry g_;
   const ChannelTaps<T> taps_;
   const CpuKernels<T>& kernels_;
-  const bool reference_, flat_sums_;
+  const bool reference_, flat_sums_, over_input_;
   // NCHW; then NHWC, whose gradient to x is a sampling at stride 1 only.
   std::unique_ptr<FlatPlan<T>> flat_;
   std::unique_ptr<PlanePlan<T>> planes_, plane_gradients_;
