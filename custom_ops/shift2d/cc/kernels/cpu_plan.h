@@ -96,6 +96,12 @@ struct ChannelTaps {
   bool IsLost(int64_t c) const { return (x.finite[c] & y.finite[c]) == 0; }
 };
 
+// Whether the gradient to the shift is summed over the input, in one pass with the one to x.
+template <typename T>
+bool SumsOverInput(const Geometry& g, const ChannelTaps<T>& taps) {
+  return !g.nchw && g.h.stride == 1 && g.w.stride == 1 && !taps.integer;
+}
+
 // One map between planes, for all channels.
 template <typename T>
 struct PlanePlan {

@@ -73,12 +73,6 @@ inline double FoldSums(double* sums) {
   return sums[0];
 }
 
-// Whether the gradient to the shift is summed over the input, in one pass with the one to x.
-template <typename T>
-bool SumsOverInput(const Geometry& g, const ChannelTaps<T>& taps) {
-  return !g.nchw && g.h.stride == 1 && g.w.stride == 1 && !taps.integer;
-}
-
 // Adds the sums over rows [begin, end), of the output or, if SumsOverInput(), of the input: column
 // by column for NCHW, all rows by place within a group for small planes of it, pixel by pixel for
 // NHWC. Short runs are added up first, as T.

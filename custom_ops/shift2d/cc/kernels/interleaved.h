@@ -111,22 +111,15 @@ __attribute__((noinline)) void BackwardBlock(const PixelMap<T>& m, int64_t chann
     Store<T, L>(last + 2 * j * L, lo_x * left + hi_x * right);
     Store<T, L>(last + 2 * j * L + L, right - left);
   };
-  Sums<T, L> sum_x, sum_y;
-  sum_x.Load(sums_x + channel);
-  sum_y.Load(sums_y + channel);
-  V run_x = {}, run_y = {};
+  RunSums<T, L> sums(sums_x + channel, sums_y + channel);
   int64_t at = 0;
   auto visit = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
     const V sample = lo_x * left + hi_x * right, value = Load<T, L>(x + at);
     const V sample_above = Load<T, L>(last + 2 * j * L);
     Store<T, L>(gx + at, lo_y * sample_above + hi_y * sample);
-    run_x -= value * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * (right - left));
-    run_y -= value * (sample - sample_above);
-    if ((j + 1) % kSumRun == 0 || j + 1 == width) {
-      sum_x.Add(run_x);
-      sum_y.Add(run_y);
-      run_x = run_y = V{};
-    }
+    sums.x -= value * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * (right - left));
+    sums.y -= value * (sample - sample_above);
+    if ((j + 1) % kSumRun == 0 || j + 1 == width) sums.EndRun();
     keep(j, before, left, right);
     at += channels;
   };
@@ -139,8 +132,7 @@ __attribute__((noinline)) void BackwardBlock(const PixelMap<T>& m, int64_t chann
     const Row lower(m, 0, channel, gy, i + 1);
     VisitRow<true, false>(lower, width, 1, visit);
   }
-  sum_x.Store(sums_x + channel);
-  sum_y.Store(sums_y + channel);
+  sums.Store();
 }
 
 template <typename T>
@@ -205,10 +197,7 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
   auto keep = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
     push(j, lo_x * left + hi_x * right, slope_of(before, left, right));
   };
-  Sums<T, L> sum_x, sum_y;
-  sum_x.Load(sums_x + channel);
-  sum_y.Load(sums_y + channel);
-  V run_x = {}, run_y = {};
+  RunSums<T, L> sums(sums_x + channel, sums_y + channel);
   const T* g;
   auto correlate = [&](int64_t j, V before, V left, V right) __attribute__((always_inline)) {
     inputs.Step();
@@ -216,13 +205,9 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
     V upper = Load<T, L>(last + 2 * j * L);
     if (kInteger) upper = Either<T, L>(integer_y, Load<T, L>(sample_before + j * L), upper);
     const V gradient = Load<T, L>(g);
-    run_x += gradient * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * slope);
-    run_y += gradient * (kInteger ? scale_y * (sample - upper) : sample - upper);
-    if ((j + 1) % kSumRun == 0 || j + 1 == width) {
-      sum_x.Add(run_x);
-      sum_y.Add(run_y);
-      run_x = run_y = V{};
-    }
+    sums.x += gradient * (lo_y * Load<T, L>(last + 2 * j * L + L) + hi_y * slope);
+    sums.y += gradient * (kInteger ? scale_y * (sample - upper) : sample - upper);
+    if ((j + 1) % kSumRun == 0 || j + 1 == width) sums.EndRun();
     push(j, sample, slope);
     g += channels;
   };
@@ -237,8 +222,7 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
     const Row lower(m, 0, channel, x, row + 1);
     VisitRow<kStrideOne, kInteger>(lower, width, stride, correlate);
   }
-  sum_x.Store(sums_x + channel);
-  sum_y.Store(sums_y + channel);
+  sums.Store();
 }
 
 template <typename T>

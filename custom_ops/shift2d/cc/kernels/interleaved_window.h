@@ -276,16 +276,14 @@ template <typename T>
 struct AddRuns {
   template <int L>
   SSPQ_INLINE void Run(int64_t, int64_t channel) const {
-    Sums<T, L> x, y;
-    x.Load(sums_x + channel);
-    y.Load(sums_y + channel);
+    RunSums<T, L> sums(sums_x + channel, sums_y + channel);
     const T* run = runs + channel;
     for (int64_t k = 0; k < count; ++k, run += 2 * channels) {
-      x.Add(Load<T, L>(run));
-      y.Add(Load<T, L>(run + channels));
+      sums.x = Load<T, L>(run);
+      sums.y = Load<T, L>(run + channels);
+      sums.EndRun();
     }
-    x.Store(sums_x + channel);
-    y.Store(sums_y + channel);
+    sums.Store();
   }
 
   const T* const runs;

@@ -330,26 +330,24 @@ class Shift2DCpu {
   // Rows of band `slice` of images [first, last).
   void BackwardBands(const T* x, const T* gy, T* gx, T* above_x, T* above_shift, double* sum_x,
                      double* sum_y, int64_t first, int64_t last, int64_t slice) const {
-    const int64_t in_begin = Cut(g_.h.in, slice, slices_);
-    const int64_t in_end = Cut(g_.h.in, slice + 1, slices_);
     const int64_t summed = over_input_ ? g_.h.in : g_.h.out;
-    const int64_t sums_begin = Cut(summed, slice, slices_);
-    const int64_t sums_end = Cut(summed, slice + 1, slices_);
+    // Where band k of a slice of `height` rows begins.
+    auto row = [&](int64_t height, int64_t k) {
+      const int64_t begin = Cut(height, slice, slices_), end = Cut(height, slice + 1, slices_);
+      return begin + Cut(end - begin, k, bands_);
+    };
     std::fill(sum_x, sum_x + 2 * g_.channels, 0.0);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t k = 0; k < bands_; ++k) {
-        auto cut = [&](int64_t from, int64_t to, int64_t at) {
-          return from + Cut(to - from, at, bands_);
-        };
-        const int64_t begin = cut(in_begin, in_end, k), end = cut(in_begin, in_end, k + 1);
+        const int64_t begin = row(g_.h.in, k), end = row(g_.h.in, k + 1);
         if (over_input_ && !reference_) {
           kernels_.backward_rows(pixel_gradients_->map(), gy + n * OutSize(), x + n * InSize(),
                                  k == 0, begin, end, above_x, gx + n * InSize(), sum_x, sum_y);
           continue;
         }
         InputGradientRows(gy, n, k == 0, begin, end, above_x, gx);
-        ShiftGradientRows(x, gy, n, k == 0, cut(sums_begin, sums_end, k),
-                          cut(sums_begin, sums_end, k + 1), above_shift, sum_x, sum_y);
+        ShiftGradientRows(x, gy, n, k == 0, row(summed, k), row(summed, k + 1), above_shift, sum_x,
+                          sum_y);
       }
     }
   }

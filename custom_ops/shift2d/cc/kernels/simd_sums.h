@@ -71,6 +71,31 @@ struct Sums {
   }
 };
 
+// The sums of a block's two terms, to which runs of up to kSumRun of them are added: see kSumRun.
+template <typename T, int L>
+class RunSums {
+ public:
+  SSPQ_INLINE RunSums(double* sums_x, double* sums_y) : to_x_(sums_x), to_y_(sums_y) {
+    sum_x_.Load(sums_x);
+    sum_y_.Load(sums_y);
+  }
+  SSPQ_INLINE void EndRun() {
+    sum_x_.Add(x);
+    sum_y_.Add(y);
+    x = y = Vec<T, L>{};
+  }
+  SSPQ_INLINE void Store() const {
+    sum_x_.Store(to_x_);
+    sum_y_.Store(to_y_);
+  }
+
+  Vec<T, L> x = {}, y = {};  // of the run so far
+
+ private:
+  Sums<T, L> sum_x_, sum_y_;
+  double *const to_x_, *const to_y_;
+};
+
 // The sum of all lanes: its upper half is added to its lower half until one is left.
 template <int L>
 SSPQ_INLINE double Fold(Vec<double, L> v) {
