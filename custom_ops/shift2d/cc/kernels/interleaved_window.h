@@ -31,48 +31,89 @@ struct InOrder {
 // is padded; or all.
 enum StripCare { kInside, kAtBorder, kAnywhere };
 
-// What a block of channels reads of the rows of N pixels from `first` on, going down from row to
-// row. `kKeep`: the row above stays in registers; else it is loaded again.
+// What a block of channels takes from rows of N pixels.
 template <typename T, int L, int N, StripCare kCare, bool kKeep>
-class WindowStrip {
+class WindowBlock {
  public:
   typedef Vec<T, L> V;
   typedef Mask<T, L> M;
 
+  SSPQ_INLINE void Load(const PixelMap<T>& m, int64_t channel) {
+    lo_x_ = SSPQ_CPU_VERSION::Load<T, L>(m.lo_x + channel);
+    hi_x_ = SSPQ_CPU_VERSION::Load<T, L>(m.hi_x + channel);
+    const T* const masks = static_cast<const T*>(m.masks) + m.distances->mask + channel;
+    below_ = LoadMask<T, L>(masks);
+    right_ = LoadMask<T, L>(masks + m.channels);
+    if (kCare == kAnywhere) used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
+  }
+
+  // The first row, whose pixel k is column(from, k).
+  template <typename Column>
+  SSPQ_INLINE void Start(const T* from, const Column& column) {
+    Unrolled<kKeep ? N + 2 : 0>::Run(
+        [&](int k) __attribute__((always_inline)) { last_[k] = column(from, k); });
+  }
+
+  // Calls visit(k, left, right, sample) for the N pixels of a row and the one below.
+  template <typename Column, typename Visit>
+  SSPQ_INLINE void Row(const T* upper, const T* lower, const Column& column, const Visit& visit) {
+    auto down = [&](int k) __attribute__((always_inline)) {
+      const V above = kKeep ? last_[k] : column(upper, k), below = column(lower, k);
+      if (kKeep) last_[k] = below;
+      return Replace<T, L>(above, below_, below);
+    };
+    V middle = down(1), left = Pick(down(0), middle);
+    Unrolled<N>::Run([&](int k) __attribute__((always_inline)) {
+      const V next = down(k + 2), right = Pick(middle, next);
+      visit(k, left, right, lo_x_ * left + hi_x_ * right);
+      middle = next;
+      left = right;
+    });
+  }
+
+ private:
+  SSPQ_INLINE V Pick(V left, V right) const {
+    const V v = Replace<T, L>(left, right_, right);
+    return kCare == kAnywhere ? Keep<T, L>(v, used_) : v;
+  }
+
+  V lo_x_, hi_x_;
+  M below_, right_, used_;
+  V last_[kKeep ? N + 2 : 1];  // the row above
+};
+
+// What H blocks of channels, side by side, read of the rows of N pixels from `first` on, going down
+// from row to row. `kKeep`: the row above stays in registers; else it is loaded again.
+template <typename T, int L, int H, int N, StripCare kCare, bool kKeep>
+class WindowStrip {
+ public:
+  typedef Vec<T, L> V;
+
   SSPQ_INLINE WindowStrip(const PixelMap<T>& m, const T* in, int64_t channel, int64_t first,
                           int64_t row)
-      : lo_x_(Load<T, L>(m.lo_x + channel)),
-        hi_x_(Load<T, L>(m.hi_x + channel)),
-        channels_(m.channels),
+      : channels_(m.channels),
         width_(m.in_w),
         height_(m.in_h),
         next_row_(row + m.distances->row),
         column_(first + m.distances->column),
         in_(in + channel),
-        zeros_(m.zero_row + channel) {
-    const T* const masks = static_cast<const T*>(m.masks) + m.distances->mask + channel;
-    below_ = LoadMask<T, L>(masks);
-    right_ = LoadMask<T, L>(masks + m.channels);
-    if (kCare == kAnywhere) used_ = LoadMask<T, L>(static_cast<const T*>(m.used) + channel);
-    upper_ = NextRow();
-    Unrolled<kKeep ? N + 2 : 0>::Run([&](int k) __attribute__((always_inline)) {
-      last_[k] = Column(upper_, k);
-    });
+        zeros_(m.zero_row + channel),
+        lower_(NextRow()) {
+    for (int h = 0; h < H; ++h) {
+      blocks_[h].Load(m, channel + h * L);
+      blocks_[h].Start(lower_ + h * L, Column());
+    }
   }
 
-  // Calls visit(k, left, right, sample) for the N pixels of the next row.
+  // Goes to the next row, of which Row(h, visit) calls visit(k, left, right, sample) for the N
+  // pixels of block h.
+  SSPQ_INLINE void Advance() {
+    upper_ = lower_;
+    lower_ = NextRow();
+  }
   template <typename Visit>
-  SSPQ_INLINE void Row(const Visit& visit) {
-    const T* const lower = NextRow();
-    V column = Down(lower, 0), next = Down(lower, 1), left = Pick(column, next);
-    Unrolled<N>::Run([&](int k) __attribute__((always_inline)) {
-      column = next;
-      next = Down(lower, k + 2);
-      const V right = Pick(column, next);
-      visit(k, left, right, lo_x_ * left + hi_x_ * right);
-      left = right;
-    });
-    upper_ = lower;
+  SSPQ_INLINE void Row(int h, const Visit& visit) {
+    blocks_[h].Row(upper_ + h * L, lower_ + h * L, Column(), visit);
   }
 
  private:
@@ -81,47 +122,58 @@ class WindowStrip {
     return (r >= 0 && r < height_ ? in_ + r * width_ * channels_ : zeros_) + column_ * channels_;
   }
 
-  SSPQ_INLINE V Column(const T* from, int k) const {
-    const bool may_be_outside = kCare == kAnywhere || (kCare == kAtBorder && (k == 0 || k >= N));
-    if (may_be_outside && (column_ + k < 0 || column_ + k >= width_)) return V{};
-    return Load<T, L>(from + k * channels_);
-  }
+  struct ColumnOf {
+    SSPQ_INLINE V operator()(const T* from, int k) const {
+      const bool may_be_outside = kCare == kAnywhere || (kCare == kAtBorder && (k == 0 || k >= N));
+      if (may_be_outside && (column + k < 0 || column + k >= width)) return V{};
+      return Load<T, L>(from + k * channels);
+    }
+    const int64_t column, width, channels;
+  };
+  SSPQ_INLINE ColumnOf Column() const { return {column_, width_, channels_}; }
 
-  SSPQ_INLINE V Down(const T* from, int k) {
-    const V upper = kKeep ? last_[k] : Column(upper_, k), lower = Column(from, k);
-    if (kKeep) last_[k] = lower;
-    return Replace<T, L>(upper, below_, lower);
-  }
-
-  SSPQ_INLINE V Pick(V left, V right) const {
-    const V v = Replace<T, L>(left, right_, right);
-    return kCare == kAnywhere ? Keep<T, L>(v, used_) : v;
-  }
-
-  const V lo_x_, hi_x_;
   const int64_t channels_, width_, height_;
   int64_t next_row_;
   const int64_t column_;
   const T *const in_, *const zeros_;
-  const T* upper_;
-  M below_, right_, used_;
-  V last_[kKeep ? N + 2 : 1];  // the row above
+  const T *upper_, *lower_;
+  WindowBlock<T, L, N, kCare, kKeep> blocks_[H];
 };
 
-// All blocks of channels of a strip of N pixels. Only whole vectors are worth code of their own for
+// N, but for loops that compilers should not unroll, as registers would not suffice.
+template <int N>
+SSPQ_INLINE int Times() {
+  int n = N;
+  if (N > 1) asm("" : "+r"(n));
+  return n;
+}
+
+// As many whole vectors as make up a cache line are worked off together: the second of two would no
+// longer find the line in the cache where pixels lie many lines apart.
+constexpr int kLineBlocks = 64 / kVectorBytes;
+
+// All blocks of channels of a strip of N pixels. Only whole lines are worth code of their own for
 // the middle of an image.
 template <typename T, int N, typename Body>
 struct StripBlocks {
+  SSPQ_INLINE void Run() const {
+    constexpr int L = MostLanes<T>();
+    int64_t c = 0;
+    for (; c + kLineBlocks * L <= body.m.channels; c += kLineBlocks * L) {
+      if (care == kInside) {
+        body.template Strip<L, kLineBlocks, N, kInside>(c, first);
+      } else if (care == kAtBorder) {
+        body.template Strip<L, kLineBlocks, N, kAtBorder>(c, first);
+      } else {
+        body.template Strip<L, kLineBlocks, N, kAnywhere>(c, first);
+      }
+    }
+    ForEachBlock<T>(body.m.channels, *this, c);
+  }
+
   template <int L>
   SSPQ_INLINE void Run(int64_t, int64_t channel) const {
-    constexpr bool kWhole = L == MostLanes<T>();
-    if (care == kInside) {
-      body.template Strip<L, N, kWhole ? kInside : kAnywhere>(channel, first);
-    } else if (care == kAtBorder) {
-      body.template Strip<L, N, kWhole ? kAtBorder : kAnywhere>(channel, first);
-    } else {
-      body.template Strip<L, N, kAnywhere>(channel, first);
-    }
+    body.template Strip<L, 1, N, kAnywhere>(channel, first);
   }
 
   const Body& body;
@@ -129,19 +181,23 @@ struct StripBlocks {
   const StripCare care;
 };
 
-// Calls body.Strip<L, N, kCare>(channel, first) for all blocks of channels of strips of N pixels
-// from `first` on. Where N does not divide the width, the last strip begins earlier (`overlap`) or
-// reaches beyond the row.
+// Calls body.Strip<L, H, N, kCare>(channel, first) for all channels, H blocks of L at a time, of the
+// strip of N pixels from `first` on.
 template <int N, typename T, typename Body>
-SSPQ_INLINE void ForEachStrip(const PixelMap<T>& m, bool overlap, const Body& body) {
+SSPQ_INLINE void OneStrip(const PixelMap<T>& m, int64_t first, const Body& body) {
+  const int64_t column = first + m.distances->column;
+  StripCare care = kAnywhere;
+  if (m.all_used && first + N <= m.out_w && column >= -1 && column + N <= m.in_w) {
+    care = column >= 0 && column + N + 2 <= m.in_w ? kInside : kAtBorder;
+  }
+  StripBlocks<T, N, Body>{body, first, care}.Run();
+}
+
+// The same for all strips. Where N does not divide the width, the last one begins earlier.
+template <int N, typename T, typename Body>
+SSPQ_INLINE void ForEachStrip(const PixelMap<T>& m, const Body& body) {
   for (int64_t j = 0; j < m.out_w; j += N) {
-    const int64_t first = overlap && j + N > m.out_w ? m.out_w - N : j;
-    const int64_t column = first + m.distances->column;
-    StripCare care = kAnywhere;
-    if (m.all_used && first + N <= m.out_w && column >= -1 && column + N <= m.in_w) {
-      care = column >= 0 && column + N + 2 <= m.in_w ? kInside : kAtBorder;
-    }
-    ForEachBlock<T>(m.channels, StripBlocks<T, N, Body>{body, first, care});
+    OneStrip<N>(m, j + N > m.out_w ? m.out_w - N : j, body);
   }
 }
 
@@ -152,30 +208,37 @@ SSPQ_INLINE const T* NextWindows(const PixelMap<T>& m, const T* in, int64_t end)
   return in + (end + below) * m.in_w * m.channels;
 }
 
-// 32 vectors hold all of a strip of eight pixels, 16 what is blended of one of four.
-constexpr bool kManyRegisters = kVectorBytes == 64;
-
 // ---- sampling
 
 // Output rows [begin, end) of pixels [first, first + N).
-template <typename T, int L, int N, StripCare kCare>
+template <typename T, int L, int H, int N, StripCare kCare>
 __attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, int64_t channel,
                                            int64_t first, int64_t begin, int64_t end,
                                            InOrder<T, 2>* ahead, T* out) {
   typedef Vec<T, L> V;
-  const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t channels = m.channels;
-  WindowStrip<T, L, N, kCare, kManyRegisters> strip(m, in, channel, first, begin);
+  WindowStrip<T, L, H, N, kCare, true> strip(m, in, channel, first, begin);
   InOrder<T, 2> prefetch = *ahead;
-  V above[N];
-  strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) { above[k] = sample; });
+  V lo_y[H], hi_y[H], above[H][N];
+  strip.Advance();
+  for (int h = 0; h < Times<H>(); ++h) {
+    lo_y[h] = Load<T, L>(m.lo_y + channel + h * L);
+    hi_y[h] = Load<T, L>(m.hi_y + channel + h * L);
+    strip.Row(h, [&](int k, V, V, V sample) __attribute__((always_inline)) {
+      above[h][k] = sample;
+    });
+  }
   T* y = out + (begin * m.out_w + first) * channels + channel;
   for (int64_t i = begin; i < end; ++i) {
-    strip.Row([&](int k, V, V, V sample) __attribute__((always_inline)) {
-      prefetch.Ask(k);
-      Store<T, L>(y + k * channels, lo_y * above[k] + hi_y * sample);
-      above[k] = sample;
-    });
+    strip.Advance();
+    for (int h = 0; h < Times<H>(); ++h) {
+      const V lo = lo_y[h], hi = hi_y[h];
+      strip.Row(h, [&](int k, V, V, V sample) __attribute__((always_inline)) {
+        if (k % H == 0) prefetch.Ask(k + h);
+        Store<T, L>(y + h * L + k * channels, lo * above[h][k] + hi * sample);
+        above[h][k] = sample;
+      });
+    }
     prefetch.Advance(N);
     y += m.out_w * channels;
   }
@@ -184,9 +247,9 @@ __attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, in
 
 template <typename T>
 struct SampleStrips {
-  template <int L, int N, StripCare kCare>
+  template <int L, int H, int N, StripCare kCare>
   SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
-    SampleStrip<T, L, N, kCare>(m, in, channel, first, begin, end, ahead, out);
+    SampleStrip<T, L, H, N, kCare>(m, in, channel, first, begin, end, ahead, out);
   }
 
   const PixelMap<T>& m;
@@ -200,14 +263,14 @@ template <typename T>
 void SampleWindows(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end, T* out) {
   InOrder<T, 2> ahead{{NextWindows(m, in, end), out + end * m.out_w * m.channels}};
   const SampleStrips<T> body = {m, in, begin, end, &ahead, out};
-  if (kManyRegisters && m.out_w >= 8 && m.out_w % 7 != 0) {
-    ForEachStrip<8>(m, true, body);
-  } else if (kManyRegisters && m.out_w >= 7) {
-    ForEachStrip<7>(m, true, body);
+  if (m.out_w >= 8 && m.out_w % 7 != 0) {
+    ForEachStrip<8>(m, body);
+  } else if (m.out_w >= 7) {
+    ForEachStrip<7>(m, body);
   } else if (m.out_w >= 4) {
-    ForEachStrip<4>(m, true, body);
+    ForEachStrip<4>(m, body);
   } else {
-    ForEachStrip<1>(m, true, body);
+    ForEachStrip<1>(m, body);
   }
 }
 
@@ -215,39 +278,48 @@ void SampleWindows(const PixelMap<T>& m, const T* in, int64_t begin, int64_t end
 
 // Also the runs of rows [begin, end) of pixels [first, first + N), as far as these belong to the
 // row: [end - begin, all runs of a row, 2, channels], of which it writes its own to `runs`.
-template <typename T, int L, int N, StripCare kCare>
+template <typename T, int L, int H, int N, StripCare kCare>
 __attribute__((noinline)) void BackwardStrip(const PixelMap<T>& m, const T* gy, const T* x,
                                              int64_t channel, int64_t first, int64_t begin,
                                              int64_t end, InOrder<T, 3>* ahead, T* gx, T* runs) {
   typedef Vec<T, L> V;
-  const V lo_y = Load<T, L>(m.lo_y + channel), hi_y = Load<T, L>(m.hi_y + channel);
   const int64_t channels = m.channels, width = m.out_w, row_runs = RunsOf(width) * 2 * channels;
-  WindowStrip<T, L, N, kCare, false> strip(m, gy, channel, first, begin);
+  WindowStrip<T, L, H, N, kCare, (H > 1)> strip(m, gy, channel, first, begin);
   InOrder<T, 3> prefetch = *ahead;
-  V sample_above[N], slope_above[N];
-  strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
-    sample_above[k] = sample;
-    slope_above[k] = right - left;
-  });
+  V lo_y[H], hi_y[H], sample_above[H][N], slope_above[H][N];
+  strip.Advance();
+  for (int h = 0; h < Times<H>(); ++h) {
+    lo_y[h] = Load<T, L>(m.lo_y + channel + h * L);
+    hi_y[h] = Load<T, L>(m.hi_y + channel + h * L);
+    strip.Row(h, [&](int k, V left, V right, V sample) __attribute__((always_inline)) {
+      sample_above[h][k] = sample;
+      slope_above[h][k] = right - left;
+    });
+  }
   const int64_t at = (begin * width + first) * channels + channel;
   const T* value = x + at;
   T* to = gx + at;
   T* run = runs + first / kSumRun * 2 * channels + channel;
   const int64_t count = kCare == kAnywhere && width - first < N ? width - first : N;
   for (int64_t i = begin; i < end; ++i) {
-    V run_x = {}, run_y = {};
-    strip.Row([&](int k, V left, V right, V sample) __attribute__((always_inline)) {
-      if (kCare == kAnywhere && k >= count) return;
-      prefetch.Ask(k);
-      const V slope = right - left, v = Load<T, L>(value + k * channels);
-      Store<T, L>(to + k * channels, lo_y * sample_above[k] + hi_y * sample);
-      run_x -= v * (lo_y * slope_above[k] + hi_y * slope);
-      run_y -= v * (sample - sample_above[k]);
-      sample_above[k] = sample;
-      slope_above[k] = slope;
-    });
-    Store<T, L>(run, run_x);
-    Store<T, L>(run + channels, run_y);
+    strip.Advance();
+    for (int h = 0; h < Times<H>(); ++h) {
+      const V lo = lo_y[h], hi = hi_y[h];
+      V run_x = {}, run_y = {};
+      strip.Row(h, [&](int k, V left, V right, V sample) __attribute__((always_inline)) {
+        if (kCare == kAnywhere && k >= count) return;
+        if (k % H == 0) prefetch.Ask(k + h);
+        const int64_t pixel = h * L + k * channels;
+        const V slope = right - left, v = Load<T, L>(value + pixel);
+        Store<T, L>(to + pixel, lo * sample_above[h][k] + hi * sample);
+        run_x -= v * (lo * slope_above[h][k] + hi * slope);
+        run_y -= v * (sample - sample_above[h][k]);
+        sample_above[h][k] = sample;
+        slope_above[h][k] = slope;
+      });
+      Store<T, L>(run + h * L, run_x);
+      Store<T, L>(run + h * L + channels, run_y);
+    }
     prefetch.Advance(count);
     value += width * channels;
     to += width * channels;
@@ -258,9 +330,9 @@ __attribute__((noinline)) void BackwardStrip(const PixelMap<T>& m, const T* gy, 
 
 template <typename T>
 struct BackwardStrips {
-  template <int L, int N, StripCare kCare>
+  template <int L, int H, int N, StripCare kCare>
   SSPQ_INLINE void Strip(int64_t channel, int64_t first) const {
-    BackwardStrip<T, L, N, kCare>(m, gy, x, channel, first, begin, end, ahead, gx, runs);
+    BackwardStrip<T, L, H, N, kCare>(m, gy, x, channel, first, begin, end, ahead, gx, runs);
   }
 
   const PixelMap<T>& m;
@@ -299,10 +371,22 @@ void BackwardWindows(const PixelMap<T>& m, const T* gy, const T* x, int64_t begi
   const int64_t next = end * m.out_w * m.channels;
   InOrder<T, 3> ahead{{NextWindows(m, gy, end), x + next, gx + next}};
   const BackwardStrips<T> body = {m, gy, x, begin, end, &ahead, gx, runs};
-  if (m.out_w == 7) {
-    ForEachStrip<7>(m, false, body);
-  } else {
-    ForEachStrip<kSumRun>(m, false, body);
+  const int64_t whole = m.out_w / kSumRun * kSumRun;
+  for (int64_t j = 0; j < whole; j += kSumRun) OneStrip<kSumRun>(m, j, body);
+  switch (m.out_w - whole) {
+    case 0:
+      break;
+    case 4:
+      OneStrip<4>(m, whole, body);
+      break;
+    case 6:
+      OneStrip<6>(m, whole, body);
+      break;
+    case 7:
+      OneStrip<7>(m, whole, body);
+      break;
+    default:
+      OneStrip<kSumRun>(m, whole, body);
   }
   // In the order of rows, as where there are no strips.
   const int64_t count = (end - begin) * RunsOf(m.out_w);

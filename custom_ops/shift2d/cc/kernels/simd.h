@@ -93,11 +93,11 @@ struct Unrolled<0> {
   static SSPQ_INLINE void Run(const Body&) {}
 };
 
-// Calls body.Run<L>(block, channel) for all blocks.
+// Calls body.Run<L>(block, channel) for all blocks from channel c on.
 template <typename T, typename Body>
-SSPQ_INLINE void ForEachBlock(int64_t channels, const Body& body) {
+SSPQ_INLINE void ForEachBlock(int64_t channels, const Body& body, int64_t c = 0) {
   constexpr int kWide = MostLanes<T>(), kNarrow = NarrowerBlock<T>(kWide);
-  int64_t b = 0, c = 0;
+  int64_t b = 0;
   for (; c + kWide <= channels; c += kWide, ++b) body.template Run<kWide>(b, c);
   for (; kNarrow > 1 && c + kNarrow <= channels; c += kNarrow, ++b) {
     body.template Run<kNarrow>(b, c);
@@ -164,8 +164,8 @@ SSPQ_INLINE To Resize(From v) {
 // v, with the lanes where the mask is set taken from `with`.
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
-#if defined(__AVX512F__)
   typedef Vec<T, L> V;
+#if defined(__AVX512F__)
   if (L * sizeof(T) == 64 && sizeof(T) == 4) {
     return Resize<V>(_mm512_mask_mov_ps(Resize<__m512>(v), _mm512_movepi32_mask(Resize<__m512i>(m)),
                                         Resize<__m512>(with)));
@@ -173,6 +173,15 @@ SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
   if (L * sizeof(T) == 64 && sizeof(T) == 8) {
     return Resize<V>(_mm512_mask_mov_pd(
         Resize<__m512d>(v), _mm512_movepi64_mask(Resize<__m512i>(m)), Resize<__m512d>(with)));
+  }
+#elif defined(__AVX2__)
+  if (L * sizeof(T) == 32 && sizeof(T) == 4) {
+    return Resize<V>(
+        _mm256_blendv_ps(Resize<__m256>(v), Resize<__m256>(with), Resize<__m256>(m)));
+  }
+  if (L * sizeof(T) == 32 && sizeof(T) == 8) {
+    return Resize<V>(
+        _mm256_blendv_pd(Resize<__m256d>(v), Resize<__m256d>(with), Resize<__m256d>(m)));
   }
 #endif
   return Either<T, L>(m, with, v);
