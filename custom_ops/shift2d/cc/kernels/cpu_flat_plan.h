@@ -12,20 +12,11 @@
 
 namespace sspq {
 
-// Whether planes have at most this many rows and columns.
-inline bool AreFlat(const Geometry& g, int64_t most) {
-  auto small = [&](const Axis& a) { return a.stride == 1 && a.pad == 0 && a.in <= most; };
-  return g.nchw && small(g.h) && small(g.w);
-}
-
-// Whether they are small enough for sums. It decides on the order of these, so no version of the
-// loops and nothing but sizes may matter.
-inline bool IsFlat(const Geometry& g) { return AreFlat(g, kMostFlat); }
-
 template <typename T>
 class FlatPlan {
  public:
-  FlatPlan(const Geometry& g, const ChannelTaps<T>& taps, bool backward)
+  // `masks`: also in_a and in_b of the taps.
+  FlatPlan(const Geometry& g, const ChannelTaps<T>& taps, bool backward, bool masks)
       : forward_(g.channels), adjoint_(backward ? g.channels : 0) {
     const int64_t height = g.h.in, width = g.w.in;
     // One row more, and two groups for what is read beyond it.
@@ -43,12 +34,19 @@ class FlatPlan {
     const int64_t places = 4 * (height + kFlatReach) * (width + kFlatReach);
     known_.resize(places, nullptr);
     inside_.reserve(std::min((backward ? 2 : 1) * g.channels, places) * WordsInside());
+    if (masks) known_masks_.resize(2 * (width + kFlatReach) + 1, -1);
     for (int64_t c = 0; c < g.channels; ++c) {
       const Tap<T> y = taps.y[c], x = taps.x[c];
       const int32_t row = Clamp(y.offset, height), column = Clamp(x.offset, width);
       Set(row, column, y, x, false, &forward_[c]);
       // The same with shift and weights reversed.
       if (backward) Set(-row - 1, -column - 1, y, x, true, &adjoint_[c]);
+    }
+    for (std::vector<FlatTap<T>>* all : {&forward_, &adjoint_}) {
+      for (FlatTap<T>& t : *all) {
+        t.in_a = masks ? masks_.data() + MaskAt(t.column) : nullptr;
+        t.in_b = masks ? masks_.data() + MaskAt(t.column + 1) : nullptr;
+      }
     }
   }
   FlatPlan(const FlatPlan&) = delete;  // the shape points into the plan
@@ -85,6 +83,7 @@ class FlatPlan {
   void Set(int32_t row, int32_t column, const Tap<T>& y, const Tap<T>& x, bool reversed,
            FlatTap<T>* t) {
     t->inside = Inside(row, column);
+    if (!known_masks_.empty()) AddMasks(column), AddMasks(column + 1);
     t->row = row;
     t->column = column;
     t->integer_y = y.integer;
@@ -119,6 +118,25 @@ class FlatPlan {
     return known;
   }
 
+  // Whether a pixel's column + `distance` is inside, for all pixels and those of one row more.
+  void AddMasks(int64_t distance) {
+    int64_t* const known = &known_masks_[distance + shape_.width + kFlatReach];
+    if (*known >= 0) return;
+    *known = masks_.size();
+    masks_.resize(*known + (shape_.height + 1) * shape_.width + kFlatGroup);
+    LaneOf<T>* const masks = &masks_[*known];
+    for (int64_t i = 0; i <= shape_.height; ++i) {
+      for (int64_t j = 0; j < shape_.width; ++j) {
+        masks[i * shape_.width + j] = j + distance >= 0 && j + distance < shape_.width ? -1 : 0;
+      }
+    }
+  }
+  int64_t MaskAt(int64_t distance) const {
+    return known_masks_[distance + shape_.width + kFlatReach];
+  }
+
+  std::vector<LaneOf<T>> masks_;
+  std::vector<int64_t> known_masks_;  // where those of a distance begin, or -1
   std::vector<uint64_t> rows_, columns_;
   std::vector<uint16_t> inside_;
   std::vector<const uint16_t*> known_;  // by row and column

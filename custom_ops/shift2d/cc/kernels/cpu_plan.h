@@ -96,10 +96,21 @@ struct ChannelTaps {
   bool IsLost(int64_t c) const { return (x.finite[c] & y.finite[c]) == 0; }
 };
 
+// Whether planes have at most this many rows and columns.
+inline bool AreFlat(const Geometry& g, int64_t most) {
+  auto small = [&](const Axis& a) { return a.stride == 1 && a.pad == 0 && a.in <= most; };
+  return g.nchw && small(g.h) && small(g.w);
+}
+
+// Whether they are small enough for sums. It decides on the order of these, so no version of the
+// loops and nothing but sizes may matter.
+inline bool IsFlat(const Geometry& g) { return AreFlat(g, kMostFlat); }
+
 // Whether the gradient to the shift is summed over the input, in one pass with the one to x.
 template <typename T>
 bool SumsOverInput(const Geometry& g, const ChannelTaps<T>& taps) {
-  return !g.nchw && g.h.stride == 1 && g.w.stride == 1 && !taps.integer;
+  const bool one_pass = g.nchw ? IsFlat(g) : g.h.stride == 1 && g.w.stride == 1;
+  return one_pass && !taps.integer;
 }
 
 // One map between planes, for all channels.

@@ -8,14 +8,15 @@
 #include "custom_ops/shift2d/cc/kernels/interleaved_expand.h"
 #include "custom_ops/shift2d/cc/kernels/planar.h"
 #include "custom_ops/shift2d/cc/kernels/planar_flat.h"
+#include "custom_ops/shift2d/cc/kernels/planar_flat_gradients.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
 
 template <typename T>
 constexpr CpuKernels<T> Kernels() {
-  return {MapPlanes<T>,    ShiftGradientPlanes<T>, WidestFlatMap<T>(),
-          MapFlat<T>,      ShiftGradientFlat<T>,   SampleRows<T>,
+  return {MapPlanes<T>,    ShiftGradientPlanes<T>, WidestFlatMap<T>(),  NeedsFlatMasks<T>(),
+          MapFlat<T>,      ShiftGradientFlat<T>,   BackwardFlat<T>,     SampleRows<T>,
           BackwardRows<T>, ExpandRows<T>,          ShiftGradientRows<T>};
 }
 

@@ -75,10 +75,13 @@ struct FlatShape {
 // What one channel reads: pixel (i, j) of the output is a blend of pixels (i + row, j + column) and
 // their neighbours to the right and below. Far shifts are clamped to what rows and columns hold.
 // `inside` has, for every kFlatGroup pixels, the bits of those whose four are inside: (0, 0), (0,
-// 1), (1, 0), (1, 1), also for the row below the last.
+// 1), (1, 0), (1, 1), also for the row below the last. `in_a` and `in_b`, where CpuKernels asks for
+// them, are masks for every pixel of these: whether the column of the left one and of the right one
+// is inside.
 template <typename T>
 struct FlatTap {
   const uint16_t* inside;
+  const void *in_a, *in_b;
   int32_t row, column;
   bool integer_y, integer_x;
   T lo_y, hi_y, lo_x, hi_x;
@@ -187,9 +190,14 @@ struct CpuKernels {
   // The same for small planes at stride 1. Sums take those of up to kMostFlat rows and columns,
   // maps those of up to widest_flat_map.
   int64_t widest_flat_map;
+  bool flat_masks;
   void (*map_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out, int64_t count);
   void (*shift_gradient_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy,
                               int64_t count, double* sum_x, double* sum_y);
+  // The adjoint map, from gy to gx, where no shift is an integer; also adds what it gives to the
+  // sums of shift_gradient_flat.
+  void (*backward_flat)(const FlatShape& s, const FlatTap<T>* taps, const T* gy, const T* x, T* gx,
+                        int64_t count, double* sum_x, double* sum_y);
   // Output rows [begin, end) of one image. `above` is room to work in, as much as PixelPlan tells;
   // `start` is false if the rows before `begin` were sampled by the call before, with the same
   // `above`.

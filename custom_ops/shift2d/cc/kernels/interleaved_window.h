@@ -50,8 +50,9 @@ class WindowBlock {
   // The first row, whose pixel k is column(from, k).
   template <typename Column>
   SSPQ_INLINE void Start(const T* from, const Column& column) {
-    Unrolled<kKeep ? N + 2 : 0>::Run(
-        [&](int k) __attribute__((always_inline)) { last_[k] = column(from, k); });
+    Unrolled<kKeep ? N + 2 : 0>::Run([&](int k) __attribute__((always_inline)) {
+      last_[k] = column(from, k);
+    });
   }
 
   // Calls visit(k, left, right, sample) for the N pixels of a row and the one below.
@@ -83,7 +84,7 @@ class WindowBlock {
 };
 
 // What H blocks of channels, side by side, read of the rows of N pixels from `first` on, going down
-// from row to row. `kKeep`: the row above stays in registers; else it is loaded again.
+// from row to row. `kKeep`: the row above is kept, in registers if H is 1; else it is loaded again.
 template <typename T, int L, int H, int N, StripCare kCare, bool kKeep>
 class WindowStrip {
  public:
@@ -181,8 +182,8 @@ struct StripBlocks {
   const StripCare care;
 };
 
-// Calls body.Strip<L, H, N, kCare>(channel, first) for all channels, H blocks of L at a time, of the
-// strip of N pixels from `first` on.
+// Calls body.Strip<L, H, N, kCare>(channel, first) for all channels, H blocks of L at a time, of
+// the strip of N pixels from `first` on.
 template <int N, typename T, typename Body>
 SSPQ_INLINE void OneStrip(const PixelMap<T>& m, int64_t first, const Body& body) {
   const int64_t column = first + m.distances->column;
@@ -224,20 +225,20 @@ __attribute__((noinline)) void SampleStrip(const PixelMap<T>& m, const T* in, in
   for (int h = 0; h < Times<H>(); ++h) {
     lo_y[h] = Load<T, L>(m.lo_y + channel + h * L);
     hi_y[h] = Load<T, L>(m.hi_y + channel + h * L);
-    strip.Row(h, [&](int k, V, V, V sample) __attribute__((always_inline)) {
-      above[h][k] = sample;
-    });
+    strip.Row(
+        h, [&](int k, V, V, V sample) __attribute__((always_inline)) { above[h][k] = sample; });
   }
   T* y = out + (begin * m.out_w + first) * channels + channel;
   for (int64_t i = begin; i < end; ++i) {
     strip.Advance();
     for (int h = 0; h < Times<H>(); ++h) {
       const V lo = lo_y[h], hi = hi_y[h];
-      strip.Row(h, [&](int k, V, V, V sample) __attribute__((always_inline)) {
-        if (k % H == 0) prefetch.Ask(k + h);
-        Store<T, L>(y + h * L + k * channels, lo * above[h][k] + hi * sample);
-        above[h][k] = sample;
-      });
+      strip.Row(
+          h, [&](int k, V, V, V sample) __attribute__((always_inline)) {
+            if (k % H == 0) prefetch.Ask(k + h);
+            Store<T, L>(y + h * L + k * channels, lo * above[h][k] + hi * sample);
+            above[h][k] = sample;
+          });
     }
     prefetch.Advance(N);
     y += m.out_w * channels;
@@ -291,10 +292,11 @@ __attribute__((noinline)) void BackwardStrip(const PixelMap<T>& m, const T* gy, 
   for (int h = 0; h < Times<H>(); ++h) {
     lo_y[h] = Load<T, L>(m.lo_y + channel + h * L);
     hi_y[h] = Load<T, L>(m.hi_y + channel + h * L);
-    strip.Row(h, [&](int k, V left, V right, V sample) __attribute__((always_inline)) {
-      sample_above[h][k] = sample;
-      slope_above[h][k] = right - left;
-    });
+    strip.Row(
+        h, [&](int k, V left, V right, V sample) __attribute__((always_inline)) {
+          sample_above[h][k] = sample;
+          slope_above[h][k] = right - left;
+        });
   }
   const int64_t at = (begin * width + first) * channels + channel;
   const T* value = x + at;
@@ -306,17 +308,18 @@ __attribute__((noinline)) void BackwardStrip(const PixelMap<T>& m, const T* gy, 
     for (int h = 0; h < Times<H>(); ++h) {
       const V lo = lo_y[h], hi = hi_y[h];
       V run_x = {}, run_y = {};
-      strip.Row(h, [&](int k, V left, V right, V sample) __attribute__((always_inline)) {
-        if (kCare == kAnywhere && k >= count) return;
-        if (k % H == 0) prefetch.Ask(k + h);
-        const int64_t pixel = h * L + k * channels;
-        const V slope = right - left, v = Load<T, L>(value + pixel);
-        Store<T, L>(to + pixel, lo * sample_above[h][k] + hi * sample);
-        run_x -= v * (lo * slope_above[h][k] + hi * slope);
-        run_y -= v * (sample - sample_above[h][k]);
-        sample_above[h][k] = sample;
-        slope_above[h][k] = slope;
-      });
+      strip.Row(
+          h, [&](int k, V left, V right, V sample) __attribute__((always_inline)) {
+            if (kCare == kAnywhere && k >= count) return;
+            if (k % H == 0) prefetch.Ask(k + h);
+            const int64_t pixel = h * L + k * channels;
+            const V slope = right - left, v = Load<T, L>(value + pixel);
+            Store<T, L>(to + pixel, lo * sample_above[h][k] + hi * sample);
+            run_x -= v * (lo * slope_above[h][k] + hi * slope);
+            run_y -= v * (sample - sample_above[h][k]);
+            sample_above[h][k] = sample;
+            slope_above[h][k] = slope;
+          });
       Store<T, L>(run + h * L, run_x);
       Store<T, L>(run + h * L + channels, run_y);
     }
@@ -373,20 +376,15 @@ void BackwardWindows(const PixelMap<T>& m, const T* gy, const T* x, int64_t begi
   const BackwardStrips<T> body = {m, gy, x, begin, end, &ahead, gx, runs};
   const int64_t whole = m.out_w / kSumRun * kSumRun;
   for (int64_t j = 0; j < whole; j += kSumRun) OneStrip<kSumRun>(m, j, body);
-  switch (m.out_w - whole) {
-    case 0:
-      break;
-    case 4:
-      OneStrip<4>(m, whole, body);
-      break;
-    case 6:
-      OneStrip<6>(m, whole, body);
-      break;
-    case 7:
-      OneStrip<7>(m, whole, body);
-      break;
-    default:
-      OneStrip<kSumRun>(m, whole, body);
+  const int64_t left = m.out_w - whole;
+  if (left == 4) {
+    OneStrip<4>(m, whole, body);
+  } else if (left == 6) {
+    OneStrip<6>(m, whole, body);
+  } else if (left == 7) {
+    OneStrip<7>(m, whole, body);
+  } else if (left > 0) {
+    OneStrip<kSumRun>(m, whole, body);
   }
   // In the order of rows, as where there are no strips.
   const int64_t count = (end - begin) * RunsOf(m.out_w);

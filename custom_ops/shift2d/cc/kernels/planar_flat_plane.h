@@ -4,6 +4,7 @@
 
 #include "custom_ops/shift2d/cc/kernels/cpu_versions.h"
 #include "custom_ops/shift2d/cc/kernels/simd.h"
+#include "custom_ops/shift2d/cc/kernels/simd_bits.h"
 
 namespace sspq {
 namespace SSPQ_CPU_VERSION {
@@ -35,6 +36,17 @@ struct FlatPlane {
   const Vec<T, L> lo_y, hi_y, lo_x, hi_x;
   const T* const from;
 };
+
+// Stores a vector of a plane of which `left` values are left. Where `spill` is set, another plane
+// follows and is written later, so that it does not matter what is written to its beginning.
+template <typename T, int L>
+SSPQ_INLINE void StoreFlat(T* to, Vec<T, L> v, int64_t left, bool spill) {
+  if (left >= L || spill) {
+    Store<T, L>(to, v);
+  } else {
+    StoreFirst<T, L>(to, v, static_cast<int>(left));
+  }
+}
 
 // Which of the lanes of two vectors in a row lie `distance` after those of the first.
 template <typename T, int L>

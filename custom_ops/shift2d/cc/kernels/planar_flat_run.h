@@ -56,24 +56,33 @@ class FlatRun {
     StoreFirst<T, L>(out + (N - 1) * L, values[N - 1], last_);
   }
 
-  // The sums of the terms of every lane; no shift is an integer.
-  SSPQ_INLINE void Add(const FlatTap<T>& t, const T* x, const T* gy, T* run_x, T* run_y) const {
-    const FlatPlane<T, L> plane(shape_, t, x);
+  // Also the sums of the terms of every lane.
+  SSPQ_INLINE void Backward(const FlatTap<T>& t, const T* gy, const T* x, T* gx, T* run_x,
+                            T* run_y) const {
+    const FlatPlane<T, L> plane(shape_, t, gy);
     Rows rows;
-    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) { Slope(plane, t, n, &rows); });
-    if (reads_below_) Slope(plane, t, N, &rows);
-    V sum_x, sum_y;
     Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
-      const V g = Load<T, L>(gy + n * L);
-      const V slope = plane.lo_y * rows.slope[n] + plane.hi_y * Below(rows.slope, n);
-      V term_x = g * slope, term_y = g * (Below(rows.sample, n) - rows.sample[n]);
+      Prefetch(gx + n * L, kWriteAhead);
+      Slope(plane, t, n, &rows);
+    });
+    if (reads_below_) Slope(plane, t, N, &rows);
+    V values[N], sum_x, sum_y;
+    Unrolled<N>::Run([&](int n) __attribute__((always_inline)) {
+      const V v = Load<T, L>(x + n * L), below = Below(rows.sample, n);
+      values[n] = plane.lo_y * rows.sample[n] + plane.hi_y * below;
+      V term_x = v * (plane.lo_y * rows.slope[n] + plane.hi_y * Below(rows.slope, n));
+      V term_y = v * (below - rows.sample[n]);
       if (n == N - 1) {  // beyond the plane, what is read must not matter, whatever it is
         term_x = KeepBits<T, L>(term_x, (1u << last_) - 1);
         term_y = KeepBits<T, L>(term_y, (1u << last_) - 1);
       }
-      sum_x = n == 0 ? term_x : sum_x + term_x;
-      sum_y = n == 0 ? term_y : sum_y + term_y;
+      sum_x = n == 0 ? -term_x : sum_x - term_x;
+      sum_y = n == 0 ? -term_y : sum_y - term_y;
     });
+    Unrolled<N - 1>::Run([&](int n) __attribute__((always_inline)) {
+      Store<T, L>(gx + n * L, values[n]);
+    });
+    StoreFirst<T, L>(gx + (N - 1) * L, values[N - 1], last_);
     Store<T, L>(run_x, sum_x);
     Store<T, L>(run_y, sum_y);
   }
@@ -116,32 +125,21 @@ void MapFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out
   for (int64_t p = 0; p < count; ++p, in += size, out += size) run.Map(taps[p], in, out);
 }
 
-template <typename T>
-SSPQ_INLINE bool AnyInteger(const FlatTap<T>* taps, int count) {
-  bool any = false;
-  for (int k = 0; k < count; ++k) any |= taps[k].integer_x | taps[k].integer_y;
-  return any;
-}
-
-// Planes are taken kTogether at a time, so that their sums are folded at once; where some shift is
-// an integer, and at the end, each by add_one(plane).
-template <typename T, int N, typename AddOne>
-void AddFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T* gy, int64_t count,
-                 double* sum_x, double* sum_y, const AddOne& add_one) {
+// Planes are taken kTogether at a time, so that their sums are folded at once; at the end, each by
+// one(plane).
+template <typename T, int N, typename One>
+void BackwardFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* gy, const T* x, T* gx,
+                      int64_t count, double* sum_x, double* sum_y, const One& one) {
   constexpr int L = MostLanes<T>(), kTogether = kVectorBytes / 16;
   typedef Vec<double, kTogether> Half;
   const int64_t size = s.height * s.width;
   const FlatRun<T, N> run(s);
   int64_t p = 0;
   for (; p + kTogether <= count; p += kTogether) {
-    if (AnyInteger(&taps[p], kTogether)) {
-      for (int k = 0; k < kTogether; ++k) add_one(p + k);
-      continue;
-    }
     T runs[2 * kTogether * L];
     for (int k = 0; k < kTogether; ++k) {
       const int64_t at = (p + k) * size;
-      run.Add(taps[p + k], x + at, gy + at, &runs[k * L], &runs[(kTogether + k) * L]);
+      run.Backward(taps[p + k], gy + at, x + at, gx + at, &runs[k * L], &runs[(kTogether + k) * L]);
     }
     const Vec<double, 2 * kTogether> sums = FoldEach<L, 2 * kTogether>(runs);
     Half sum_of_x, sum_of_y;
@@ -150,7 +148,7 @@ void AddFlatRuns(const FlatShape& s, const FlatTap<T>* taps, const T* x, const T
     Store<double, kTogether>(&sum_x[p], Load<double, kTogether>(&sum_x[p]) + sum_of_x);
     Store<double, kTogether>(&sum_y[p], Load<double, kTogether>(&sum_y[p]) + sum_of_y);
   }
-  for (; p < count; ++p) add_one(p);
+  for (; p < count; ++p) one(p);
 }
 
 }  // namespace SSPQ_CPU_VERSION

@@ -41,15 +41,12 @@ class Shift2DCpu {
     SplitBackward();
     if (reference_) return;
     const bool maps_flat = AreFlat(g, kernels_.widest_flat_map);
-    if (maps_flat) flat_.reset(new FlatPlan<T>(g, taps_, backward));
+    if (maps_flat) flat_.reset(new FlatPlan<T>(g, taps_, backward, kernels_.flat_masks));
     if (flat_sums_) return;
     if (g.nchw) {
-      if (backward || !maps_flat) {
-        planes_.reset(new PlanePlan<T>(PlanePlan<T>::Forward(g, taps_)));
-      }
-      if (backward && !maps_flat) {
-        plane_gradients_.reset(new PlanePlan<T>(PlanePlan<T>::Adjoint(g, taps_)));
-      }
+      typedef PlanePlan<T> Plan;
+      if (backward || !maps_flat) planes_.reset(new Plan(Plan::Forward(g, taps_)));
+      if (backward && !maps_flat) plane_gradients_.reset(new Plan(Plan::Adjoint(g, taps_)));
       return;
     }
     if (!backward || !over_input_) pixels_.reset(new PixelPlan<T>(g, taps_, false));
@@ -109,19 +106,18 @@ class Shift2DCpu {
 
   // An item sets its share of `partial` to zero first. If no item is run, the caller does that.
   void Backward(const T* x, const T* gy, T* gx, double* partial, int64_t begin, int64_t end) const {
-    const bool planes = g_.nchw;
     const int64_t rows = (std::max(g_.h.in, g_.h.out) / slices_ + 1) / bands_ + 1;
     AlignedRoom<T> above_x(!pixel_gradients_ ? 0
                            : over_input_     ? pixel_gradients_->BackwardRoom(rows)
                                              : pixel_gradients_->SampleRoom());
     AlignedRoom<T> above_shift(pixels_ ? pixels_->ShiftGradientRoom(rows) : 0);
-    AlignedRoom<double> columns(planes && !flat_sums_ ? ColumnSums(g_.w.out) : 0);
+    AlignedRoom<double> columns(g_.nchw && !flat_sums_ ? ColumnSums(g_.w.out) : 0);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t group = slices_ == 1 ? item : item / slices_, slice = item - group * slices_;
       const int64_t first = Cut(g_.batch, group, groups_), last = Cut(g_.batch, group + 1, groups_);
-      double* sum_x = partial + 2 * (planes ? group : item) * g_.channels;
+      double* sum_x = partial + 2 * (g_.nchw ? group : item) * g_.channels;
       double* sum_y = sum_x + g_.channels;
-      if (planes) {
+      if (g_.nchw) {
         BackwardPlanes(x, gy, gx, columns.data(), sum_x, sum_y, first, last, slice);
       } else {
         BackwardBands(x, gy, gx, above_x.data(), above_shift.data(), sum_x, sum_y, first, last,
@@ -289,8 +285,13 @@ class Shift2DCpu {
         const int64_t p = n * g_.channels + c;
         const int64_t count =
             std::min(values.Run(p, together), gradients.Run(p, std::min(together, end - c)));
-        InputGradientPlanes(gy, &gradients, p, p + count, gx);
-        ShiftGradientPlanes(x, gy, &values, &gradients, n, c, count, columns, sum_x, sum_y);
+        if (over_input_ && !reference_) {
+          kernels_.backward_flat(flat_->shape(), flat_->adjoint(c), gradients.Get(p), values.Get(p),
+                                 gx + p * in, count, &sum_x[c], &sum_y[c]);
+        } else {
+          InputGradientPlanes(gy, &gradients, p, p + count, gx);
+          ShiftGradientPlanes(x, gy, &values, &gradients, n, c, count, columns, sum_x, sum_y);
+        }
         c += count;
       }
     }

@@ -164,8 +164,8 @@ SSPQ_INLINE To Resize(From v) {
 // v, with the lanes where the mask is set taken from `with`.
 template <typename T, int L>
 SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
-  typedef Vec<T, L> V;
 #if defined(__AVX512F__)
+  typedef Vec<T, L> V;
   if (L * sizeof(T) == 64 && sizeof(T) == 4) {
     return Resize<V>(_mm512_mask_mov_ps(Resize<__m512>(v), _mm512_movepi32_mask(Resize<__m512i>(m)),
                                         Resize<__m512>(with)));
@@ -175,9 +175,9 @@ SSPQ_INLINE Vec<T, L> Replace(Vec<T, L> v, Mask<T, L> m, Vec<T, L> with) {
         Resize<__m512d>(v), _mm512_movepi64_mask(Resize<__m512i>(m)), Resize<__m512d>(with)));
   }
 #elif defined(__AVX2__)
+  typedef Vec<T, L> V;
   if (L * sizeof(T) == 32 && sizeof(T) == 4) {
-    return Resize<V>(
-        _mm256_blendv_ps(Resize<__m256>(v), Resize<__m256>(with), Resize<__m256>(m)));
+    return Resize<V>(_mm256_blendv_ps(Resize<__m256>(v), Resize<__m256>(with), Resize<__m256>(m)));
   }
   if (L * sizeof(T) == 32 && sizeof(T) == 8) {
     return Resize<V>(
