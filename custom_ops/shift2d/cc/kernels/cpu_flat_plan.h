@@ -34,19 +34,16 @@ class FlatPlan {
     const int64_t places = 4 * (height + kFlatReach) * (width + kFlatReach);
     known_.resize(places, nullptr);
     inside_.reserve(std::min((backward ? 2 : 1) * g.channels, places) * WordsInside());
-    if (masks) known_masks_.resize(2 * (width + kFlatReach) + 1, -1);
+    if (masks) {
+      known_masks_.resize(2 * (width + kFlatReach) + 1, nullptr);
+      masks_.reserve(known_masks_.size() * MasksEach());
+    }
     for (int64_t c = 0; c < g.channels; ++c) {
       const Tap<T> y = taps.y[c], x = taps.x[c];
       const int32_t row = Clamp(y.offset, height), column = Clamp(x.offset, width);
       Set(row, column, y, x, false, &forward_[c]);
       // The same with shift and weights reversed.
       if (backward) Set(-row - 1, -column - 1, y, x, true, &adjoint_[c]);
-    }
-    for (std::vector<FlatTap<T>>* all : {&forward_, &adjoint_}) {
-      for (FlatTap<T>& t : *all) {
-        t.in_a = masks ? masks_.data() + MaskAt(t.column) : nullptr;
-        t.in_b = masks ? masks_.data() + MaskAt(t.column + 1) : nullptr;
-      }
     }
   }
   FlatPlan(const FlatPlan&) = delete;  // the shape points into the plan
@@ -83,7 +80,8 @@ class FlatPlan {
   void Set(int32_t row, int32_t column, const Tap<T>& y, const Tap<T>& x, bool reversed,
            FlatTap<T>* t) {
     t->inside = Inside(row, column);
-    if (!known_masks_.empty()) AddMasks(column), AddMasks(column + 1);
+    t->in_a = MasksOf(column);
+    t->in_b = MasksOf(column + 1);
     t->row = row;
     t->column = column;
     t->integer_y = y.integer;
@@ -118,25 +116,29 @@ class FlatPlan {
     return known;
   }
 
-  // Whether a pixel's column + `distance` is inside, for all pixels and those of one row more.
-  void AddMasks(int64_t distance) {
-    int64_t* const known = &known_masks_[distance + shape_.width + kFlatReach];
-    if (*known >= 0) return;
-    *known = masks_.size();
-    masks_.resize(*known + (shape_.height + 1) * shape_.width + kFlatGroup);
-    LaneOf<T>* const masks = &masks_[*known];
-    for (int64_t i = 0; i <= shape_.height; ++i) {
-      for (int64_t j = 0; j < shape_.width; ++j) {
-        masks[i * shape_.width + j] = j + distance >= 0 && j + distance < shape_.width ? -1 : 0;
+  int64_t MasksEach() const { return (shape_.height + 1) * shape_.width + kFlatGroup; }
+
+  // Whether a pixel's column + `distance` is inside, for all pixels and those of one row more; null
+  // if no masks are wanted.
+  const LaneOf<T>* MasksOf(int64_t distance) {
+    if (known_masks_.empty()) return nullptr;
+    const LaneOf<T>*& known = known_masks_[distance + shape_.width + kFlatReach];
+    if (known == nullptr) {
+      const int64_t begin = masks_.size();
+      masks_.resize(begin + MasksEach());  // within what is reserved: nothing moves
+      LaneOf<T>* const masks = masks_.data() + begin;
+      for (int64_t i = 0; i <= shape_.height; ++i) {
+        for (int64_t j = 0; j < shape_.width; ++j) {
+          masks[i * shape_.width + j] = j + distance >= 0 && j + distance < shape_.width ? -1 : 0;
+        }
       }
+      known = masks;
     }
-  }
-  int64_t MaskAt(int64_t distance) const {
-    return known_masks_[distance + shape_.width + kFlatReach];
+    return known;
   }
 
   std::vector<LaneOf<T>> masks_;
-  std::vector<int64_t> known_masks_;  // where those of a distance begin, or -1
+  std::vector<const LaneOf<T>*> known_masks_;  // by distance
   std::vector<uint64_t> rows_, columns_;
   std::vector<uint16_t> inside_;
   std::vector<const uint16_t*> known_;  // by row and column
