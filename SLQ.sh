@@ -40,6 +40,7 @@ chain_outputs="report.json stages.png layers model.sspq.safetensors"
 shared=(--seed "$seed")
 quantize=(--method "$method")
 if [ -n "$demo" ]; then
+  refuse_in_demo data
   if [ -n "$load" ]; then refuse "--demo trains the network that it quantizes: drop --load"; fi
   chain_steps="float32 slq"
   model=${model:-lenet}

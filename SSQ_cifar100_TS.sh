@@ -30,6 +30,7 @@ parse_options "$@"
 # All steps share these; they are told apart by their own defaults and the arguments below.
 shared=(--variant "$variant" --seed "$seed")
 if [ -n "$demo" ]; then
+  refuse_in_demo data download
   data=digits
   log=${log:-$SSPQ_ROOT/train_log/demo}
   shared+=(--batch 16 --shift-lr-mult 0.01 --shift-normalize --shift-no-decay)

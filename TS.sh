@@ -35,6 +35,7 @@ parse_options "$@"
 shared=(--variant "$variant" --seed "$seed" --trainer "$trainer")
 s1=()
 if [ -n "$demo" ]; then
+  refuse_in_demo data meta_dir
   log=${log:-$SSPQ_ROOT/train_log/imagenet-demo}
   data=$log/images
   batch=${batch:-32}

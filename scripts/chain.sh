@@ -3,6 +3,7 @@
 #
 #     . scripts/chain.sh
 #     parse_options "$@"                    --data DIR sets $data, --demo sets $demo to 1
+#     refuse_in_demo option...              refuses what would be passed over
 #     start_chain "$log"                    makes the environment and the folder; with --fresh it
 #                                           puts $chain_steps and $chain_outputs there aside
 #     run_step s1 "title" script options... trains into the folder's s1, unless that is finished
@@ -21,6 +22,7 @@ chain_aside=.before-fresh
 usage() { sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "$SSPQ_ROOT/$chain"; }
 refuse() { say "$chain: $*"; exit 2; }
 
+given=''
 parse_options() {
   local option name
   while [ $# -gt 0 ]; do
@@ -41,7 +43,16 @@ parse_options() {
     else
       refuse "unknown option '$option'; see --help"
     fi
+    given+=" $name "
     shift
+  done
+}
+
+# A folder that the environment names is no wish for this run.
+refuse_in_demo() {
+  local name
+  for name in "$@"; do
+    [[ $given != *" $name "* ]] || refuse "--demo brings images of its own: drop --${name//_/-}"
   done
 }
 

@@ -290,6 +290,26 @@ def test_the_demo_of_slq_refuses_a_network_to_start_from(checkout, tools):
     assert done.returncode == 2 and "drop --load" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "chain, options",
+    [(chain, ("--data", "D")) for chain in CHAINS]
+    + [("TS.sh", ("--meta-dir", "D")), ("SSQ_cifar100_TS.sh", ("--download",))],
+)
+def test_a_demo_refuses_what_it_would_pass_over(checkout, tools, chain, options):
+    for given in ((*options, "--demo"), ("--demo", *options)):
+        done = bash(chain, *given, cwd=checkout, PATH=tools)
+        assert done.returncode == 2
+        assert done.stderr.endswith("--demo brings images of its own: drop %s\n" % options[0])
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_demo_passes_over_folders_that_the_environment_names(checkout):
+    _, s1, _, _ = commands_of(checkout, "TS.sh", "--demo", "--log", "L", Imagenet_Path="/data")
+    assert "--data L/images" in s1
+    s1, _, _ = commands_of(checkout, "SSQ_cifar100_TS.sh", "--demo", CIFAR100_PATH="/data")
+    assert "--data digits" in s1
+
+
 def test_fresh_removes_what_was_trained_and_nothing_else(checkout):
     for name in ("s1/model-1.index", "s2/report.json", "report.json", "notes.txt"):
         path = checkout / "log" / name
