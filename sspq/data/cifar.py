@@ -28,7 +28,9 @@ FOLDER = "cifar-100-python"
 _PIXELS = 3 * 32 * 32
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
-_REPLACE = "put a good copy there, or remove it and add --download"
+# Not all commands that read images have the option.
+_FETCH = "--download of the training scripts fetches it"
+_REPLACE = "put a good copy there; or remove it, and " + _FETCH
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def load(path: str, may_download: bool = False, release: Release = OFFICIAL) -> 
         target = os.path.join(directory, ARCHIVE)
         raise DataError(
             f"CIFAR-100 is not at {path!r}: put the file of {release.url} at {target!r} or "
-            f"unpack it to {os.path.join(directory, FOLDER)!r}; or add --download to fetch it; "
+            f"unpack it to {os.path.join(directory, FOLDER)!r}; {_FETCH}; "
             "or use `--data digits`, which needs no file"
         )
     try:
