@@ -153,6 +153,12 @@ def test_an_npz_file_of_another_graph_is_refused(variables, message, sess, tmp_p
         restore(path, sess, **variables)
 
 
+def test_a_file_of_another_kind_is_named_with_what_would_do(tmp_path):
+    (tmp_path / "m.pb").write_bytes(b"")
+    with pytest.raises(checkpoint.CheckpointError, match="m.pb is no checkpoint; expected a run's"):
+        checkpoint.resolve(str(tmp_path / "m.pb"))
+
+
 def test_a_missing_npz_file_is_named(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="nowhere.npz is not a complete"):
         checkpoint.resolve(str(tmp_path / "nowhere.npz"))
