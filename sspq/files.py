@@ -5,6 +5,8 @@ import os
 from contextlib import contextmanager
 from typing import Any, Iterator, Union
 
+_MARK = ".tmp"
+
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
@@ -12,7 +14,7 @@ def replacing(path: str) -> Iterator[str]:
 
     An error leaves ``path`` as it was, and nothing else.
     """
-    temporary = "%s.tmp%s" % (path, os.path.splitext(path)[1])
+    temporary = path + _MARK + os.path.splitext(path)[1]
     try:
         yield temporary
         os.replace(temporary, path)
@@ -21,14 +23,18 @@ def replacing(path: str) -> Iterator[str]:
             os.remove(temporary)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether the file is one of :func:`replacing`'s, left behind by a kill."""
+    return name.endswith(_MARK) or os.path.splitext(name)[0].endswith(_MARK)
+
+
 def write_atomically(path: str, content: Union[str, bytes]) -> None:
     """Replaces ``path`` by a file of ``content``; a kill at any time leaves the old or the new."""
-    temporary = "%s.tmp" % path
-    with open(temporary, "w" if isinstance(content, str) else "wb") as f:
+    mode = "w" if isinstance(content, str) else "wb"
+    with replacing(path) as temporary, open(temporary, mode) as f:
         f.write(content)
         f.flush()
         os.fsync(f.fileno())
-    os.replace(temporary, path)
 
 
 def write_json(path: str, value: Any) -> None:

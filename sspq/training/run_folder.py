@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from sspq.files import read_json, write_json
+from sspq.files import is_temporary, read_json, write_json
 from sspq.training.history import JSON_NAME
 
 SETTINGS = "run.json"
@@ -88,7 +88,7 @@ class RunFolder:
             path = self.file(name)
             if "_temp_" in name and os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
-            elif ".tempstate" in name or name.endswith(".tmp"):
+            elif ".tempstate" in name or is_temporary(name):
                 os.remove(path)
 
     def _holds_results(self) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from sspq.files import replacing
 from sspq.training.run_folder import RunFolder, RunFolderError
 
 SETTINGS = {"seed": 0, "bits": {"weights": 8}}
@@ -66,7 +67,9 @@ def test_leftovers_of_an_interrupted_save_are_removed_and_nothing_else(tmp_path)
     folder = RunFolder(str(tmp_path), SETTINGS, resume=False)
     (tmp_path / "model-7_temp_ab12").mkdir()
     (tmp_path / "model-7_temp_ab12" / "part-00000-of-00001.data-00000-of-00001").write_text("x")
-    (tmp_path / "history.json.tmp").write_text("[")
+    unfinished = replacing(str(tmp_path / "history.json"))
+    with open(unfinished.__enter__(), "w") as f:
+        f.write("[")
     (tmp_path / "model-3.index").write_text("x")
     folder.clear_leftovers()
     assert sorted(os.listdir(str(tmp_path))) == [".lock", "model-3.index", "run.json"]
