@@ -3,9 +3,10 @@
 //
 //     shift2d_driver [cases]
 //
-// Random sizes, strides, paddings and shifts, each in both types and layouts: every version of the
-// kernels that this machine runs, with 1, 2 and 8 threads, must give the bits of the reference
-// version, write every element and nothing else. Prints a line and returns 0 if so.
+// A few corner cases, then random sizes, strides, paddings and shifts, each in both types and
+// layouts: every version of the kernels that this machine runs, with 1, 2 and 8 threads and with
+// the parts of the work in reverse order, must give the bits of the reference version, write every
+// element and nothing else. Prints a line and returns 0 if so.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -33,9 +34,18 @@ double DrawReal(double least, double most) {
   return std::uniform_real_distribution<double>(least, most)(random_bits);
 }
 
+// As a number of threads: two parts, one after the other, the last one first. What one part writes
+// into the other is then not written again.
+constexpr int kReverse = -2;
+
 // Runs work(begin, end) over [0, items), cut for `threads` threads.
 template <typename Work>
 void Share(int64_t items, int threads, const Work& work) {
+  if (threads == kReverse) {
+    if (items / 2 < items) work(items / 2, items);
+    if (items / 2 > 0) work(0, items / 2);
+    return;
+  }
   std::vector<std::thread> pool;
   for (int t = 0; t < threads; ++t) {
     const int64_t begin = items * t / threads, end = items * (t + 1) / threads;
@@ -46,20 +56,22 @@ void Share(int64_t items, int threads, const Work& work) {
 
 template <typename T>
 struct Result {
-  std::vector<T> y, gx, gshift;
+  std::vector<T> y, gx, gx_alone, gshift;
 
   bool Same(const Result& other) const {
-    return Same(y, other.y) && Same(gx, other.gx) && Same(gshift, other.gshift);
+    return Same(y, other.y) && Same(gx, other.gx) && Same(gx_alone, other.gx) &&
+           Same(gshift, other.gshift);
   }
 
   // Bits, except that any NaN equals any NaN.
   static bool Same(const std::vector<T>& a, const std::vector<T>& b) {
+    if (a.size() != b.size()) return false;
     for (size_t k = 0; k < a.size(); ++k) {
       if (std::memcmp(&a[k], &b[k], sizeof(T)) != 0 && !(std::isnan(a[k]) && std::isnan(b[k]))) {
         return false;
       }
     }
-    return a.size() == b.size();
+    return true;
   }
 };
 
@@ -75,31 +87,57 @@ Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<
   Share(forward.forward_items(), threads,
         [&](int64_t begin, int64_t end) { forward.Forward(x.data(), r.y.data(), begin, end); });
   const Shift2DCpu<T> kernel(g, shift.data(), version, true);
-  std::vector<double> partial(kernel.partial_size(), poison);
-  Share(kernel.backward_items(), threads, [&](int64_t begin, int64_t end) {
+  const int64_t items = gy.empty() ? 0 : kernel.backward_items();
+  std::vector<double> partial(kernel.partial_size(), items == 0 ? 0 : poison);
+  Share(items, threads, [&](int64_t begin, int64_t end) {
     kernel.Backward(x.data(), gy.data(), r.gx.data(), partial.data(), begin, end);
   });
   Share(g.channels, threads, [&](int64_t begin, int64_t end) {
     kernel.Finish(partial.data(), false, begin, end, r.gshift.data());
   });
-  std::vector<T> alone(x.size(), poison);
+  r.gx_alone.assign(x.size(), poison);
   Share(kernel.input_gradient_items(), threads, [&](int64_t begin, int64_t end) {
-    kernel.InputGradient(gy.data(), alone.data(), begin, end);
+    kernel.InputGradient(gy.data(), r.gx_alone.data(), begin, end);
   });
-  if (!r.Same(r.gx, alone)) r.gx.clear();  // equals nothing
   return r;
+}
+
+Geometry MakeGeometry(int64_t batch, int64_t channels, const sspq::Axis& h, const sspq::Axis& w) {
+  Geometry g;
+  g.batch = batch;
+  g.channels = channels;
+  g.h = h;
+  g.w = w;
+  return g;
+}
+
+// What is seldom drawn: many planes of which a vector holds several, strides beyond 32 bits,
+// nothing at all.
+std::vector<Geometry> Corners() {
+  using sspq::MakeAxis;
+  const sspq::Axis one = MakeAxis(1, 1, 0), two = MakeAxis(2, 1, 0), three = MakeAxis(3, 1, 0);
+  const sspq::Axis huge = MakeAxis(20, INT32_MAX, 0), padded = MakeAxis(20, INT32_MAX, 7);
+  return {MakeGeometry(20, 20, one, one),   MakeGeometry(20, 20, one, two),
+          MakeGeometry(20, 20, three, one), MakeGeometry(2, 9, one, huge),
+          MakeGeometry(2, 9, padded, two),  MakeGeometry(0, 3, two, two),
+          MakeGeometry(3, 0, two, two),     MakeGeometry(3, 3, MakeAxis(0, 1, 2), two)};
 }
 
 Geometry DrawGeometry() {
   Geometry g;
-  const bool wide = Draw(0, 9) == 0;
-  g.batch = Draw(1, 4);
+  // Many planes that are smaller than vectors; few that are wide; or any.
+  const bool tiny = Draw(0, 7) == 0, wide = !tiny && Draw(0, 9) == 0;
+  g.batch = tiny ? Draw(1, 20) : Draw(1, 4);
   g.channels = wide ? Draw(1, 4) : Draw(1, 40);
-  const int64_t most = wide ? 150 : Draw(0, 3) == 0 ? 34 : 20;
+  const int64_t most = tiny ? 3 : wide ? 150 : Draw(0, 3) == 0 ? 34 : 20;
   const int64_t same = Draw(1, 3);
+  const int empty = Draw(0, 40);
+  if (empty == 0) g.batch = 0;
+  if (empty == 1) g.channels = 0;
   auto axis = [&] {
     const int64_t stride = Draw(0, 5) == 0 ? Draw(1, 20) : Draw(0, 2) == 0 ? same : 1;
-    return sspq::MakeAxis(Draw(1, most), stride, Draw(0, 3) == 0 ? Draw(1, 4) : 0);
+    const int64_t huge = Draw(0, 30) == 0 ? Draw(1 << 27, INT32_MAX) : stride;
+    return sspq::MakeAxis(empty == 2 ? 0 : Draw(1, most), huge, Draw(0, 3) == 0 ? Draw(1, 4) : 0);
   };
   g.h = axis();
   g.w = axis();
@@ -141,7 +179,7 @@ bool Check(Geometry g, bool nchw, const char* type) {
   const auto gy = DrawValues<T>(g.batch * g.channels * g.h.out * g.w.out);
   const auto expected = Compute(g, x, shift, gy, sspq::kReferenceVersion, 1);
   for (const CpuVersion* version : sspq::RunnableCpuVersions()) {
-    for (int threads : {1, 2, 8}) {
+    for (int threads : {1, 2, 8, kReverse}) {
       if (Compute(g, x, shift, gy, *version, threads).Same(expected)) continue;
       std::printf(
           "%s differs from reference: %s %s, %d threads, batch %d, channels %d, "
@@ -159,8 +197,9 @@ bool Check(Geometry g, bool nchw, const char* type) {
 int main(int argc, char** argv) {
   const int cases = argc > 1 ? std::atoi(argv[1]) : 300;
   int bad = 0;
+  const std::vector<Geometry> corners = Corners();
   for (int k = 0; k < cases; ++k) {
-    const Geometry g = DrawGeometry();
+    const Geometry g = k < static_cast<int>(corners.size()) ? corners[k] : DrawGeometry();
     for (bool nchw : {true, false}) {
       bad += !Check<float>(g, nchw, "float");
       bad += !Check<double>(g, nchw, "double");

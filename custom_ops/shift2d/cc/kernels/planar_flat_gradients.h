@@ -127,13 +127,9 @@ class FlatGradients {
  public:
   typedef Vec<T, L> V;
 
-  // `spill` as for StoreFlat.
-  SSPQ_INLINE FlatGradients(const FlatShape& s, const FlatTap<T>& t, T* gx, bool spill)
-      : lo_y_(Broadcast<T, L>(t.lo_y)),
-        hi_y_(Broadcast<T, L>(t.hi_y)),
-        size_(s.height * s.width),
-        gx_(gx),
-        spill_(spill) {}
+  // `left` values from gx on may be written, as for StoreFlat.
+  SSPQ_INLINE FlatGradients(const FlatTap<T>& t, T* gx, int64_t left)
+      : lo_y_(Broadcast<T, L>(t.lo_y)), hi_y_(Broadcast<T, L>(t.hi_y)), gx_(gx), left_(left) {}
 
   SSPQ_INLINE void Add(int64_t k, uint32_t limit, V v, const FlatRow<T, L>& upper,
                        const FlatRow<T, L>& lower, V* run_x, V* run_y) const {
@@ -144,7 +140,7 @@ class FlatGradients {
     if (limit == ~0u) {
       Store<T, L>(gx_ + k, value);
     } else {
-      StoreFlat<T, L>(gx_ + k, value, size_ - k, spill_);
+      StoreFlat<T, L>(gx_ + k, value, left_ - k);
       term_x = KeepBits<T, L>(term_x, limit);
       term_y = KeepBits<T, L>(term_y, limit);
     }
@@ -154,9 +150,8 @@ class FlatGradients {
 
  private:
   const V lo_y_, hi_y_;
-  const int64_t size_;
   T* const gx_;
-  const bool spill_;
+  const int64_t left_;
 };
 
 // Of one plane. `kShuffle`, for rows of at most L pixels, as a span of 1 above; else rows are read
@@ -168,7 +163,7 @@ class FlatBackward {
 
   SSPQ_INLINE FlatBackward(const FlatShape& s, const FlatTap<T>& t, const T* gy, T* gx)
       : plane_(s, t, gy),
-        gradients_(s, t, gx, false),
+        gradients_(t, gx, s.height * s.width),
         inside_(t.inside),
         width_(s.width),
         row_below_(LanesAfter<T, L>(s.width)) {
@@ -241,7 +236,7 @@ void BackwardFlat(const FlatShape& s, const FlatTap<T>* taps, const T* gy, const
     return ForEachFlat<true>(
         s, taps, gy,
         count, [&](const FlatRows<T, true>& rows, int n, int64_t p) __attribute__((always_inline)) {
-          const FlatGradients<T, L> gradients(s, taps[p], gx + p * size, p + 1 < count);
+          const FlatGradients<T, L> gradients(taps[p], gx + p * size, (count - p) * size);
           FlatRowsBackward<T, L> terms(gradients, rows.samples(n), rows.slopes(n), s.width);
           AddFlat(s, x + p * size, &terms, &sum_x[p], &sum_y[p]);
         });

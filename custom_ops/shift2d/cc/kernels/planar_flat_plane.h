@@ -37,11 +37,11 @@ struct FlatPlane {
   const T* const from;
 };
 
-// Stores a vector of a plane of which `left` values are left. Where `spill` is set, another plane
-// follows and is written later, so that it does not matter what is written to its beginning.
+// Stores a vector of a plane. `left` values are left to the end of the last plane: those between
+// are written later, so that it does not matter what is written there; those beyond are not ours.
 template <typename T, int L>
-SSPQ_INLINE void StoreFlat(T* to, Vec<T, L> v, int64_t left, bool spill) {
-  if (left >= L || spill) {
+SSPQ_INLINE void StoreFlat(T* to, Vec<T, L> v, int64_t left) {
+  if (left >= L) {
     Store<T, L>(to, v);
   } else {
     StoreFirst<T, L>(to, v, static_cast<int>(left));

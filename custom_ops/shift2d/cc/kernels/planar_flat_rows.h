@@ -91,7 +91,7 @@ void MapFlatRows(const FlatShape& s, const FlatTap<T>* taps, const T* in, T* out
         for (int64_t k = 0; k < size; k += L) {
           Prefetch(to + k, kWriteAhead);
           const Vec<T, L> v = lo * Load<T, L>(upper + k) + hi * Load<T, L>(lower + k);
-          StoreFlat<T, L>(to + k, v, size - k, p + 1 < count);
+          StoreFlat<T, L>(to + k, v, (count - p) * size - k);
         }
       });
 }
