@@ -70,9 +70,10 @@ inline ::tensorflow::Status MakeGeometry(const Shift2DAttrs& attrs, const int64_
   const std::string batch = g->batch < 0 ? "?" : std::to_string(g->batch);
   return ::tensorflow::errors::InvalidArgument(
       "shift2d: `x` of ", batch, " x ", g->channels, " x ", g->h.in, " x ", g->w.in,
-      " (batch, channels, height, width) with `strides` of ", g->h.stride, " and ", g->w.stride,
-      " and `paddings` of ", g->h.pad, " and ", g->w.pad, " (height, width) makes `y` ", batch,
-      " x ", g->channels, " x ", g->h.out, " x ", g->w.out, "; expected ", limit);
+      " (batch, channels, height, width) with `strides` of ", attrs.stride_h, " and ",
+      attrs.stride_w, " and `paddings` of ", g->h.pad, " and ", g->w.pad,
+      " (height, width) makes `y` ", batch, " x ", g->channels, " x ", g->h.out, " x ", g->w.out,
+      "; expected ", limit);
 }
 
 }  // namespace sspq

@@ -27,11 +27,10 @@ struct AxisTaps {
 
   AxisTaps(const Axis& a, const T* shift, int64_t channels)
       : offset(channels), finite(channels), integer(channels), lo(channels), hi(channels) {
-    // A stride beyond all sizes, which are at most 2^28 (SizeLimit), leads to a single output.
     AxisOf<Lane> axis;
     axis.in = static_cast<Lane>(a.in);
     axis.out = static_cast<Lane>(a.out);
-    axis.stride = static_cast<Lane>(std::min(a.stride, int64_t{1} << 29));
+    axis.stride = static_cast<Lane>(a.stride);
     axis.pad = static_cast<Lane>(a.pad);
     Split(axis, shift, channels, offset.data(), lo.data(), hi.data(), finite.data(),
           integer.data());
@@ -172,13 +171,13 @@ struct PlanePlan {
   }
 
   // begin, end, first and phase for a finite `start`, by divisions of 32 bits: those of 64 bits
-  // take three times as long. Sizes are at most 2^28 (SizeLimit); a stride or start beyond kFar
-  // leads to the same as kFar does.
+  // take three times as long. Sizes are at most 2^28 (SizeLimit), strides hardly more (MakeAxis); a
+  // start beyond kFar leads to the same as kFar does.
   static void SetBounds(const AxisShape& a, AxisTap<T>* t) {
     constexpr int64_t kFar = int64_t{1} << 29;
     const int32_t steps = static_cast<int32_t>(a.expand ? a.in : a.out);
     const int32_t limit = static_cast<int32_t>(a.expand ? a.out : a.in);
-    const int32_t stride = static_cast<int32_t>(std::min(a.stride, kFar));
+    const int32_t stride = static_cast<int32_t>(a.stride);
     const int32_t start = static_cast<int32_t>(std::max(-kFar, std::min(kFar, t->start)));
     bool reached = false;
     for (int tap_at = -1; tap_at <= 1; ++tap_at) {

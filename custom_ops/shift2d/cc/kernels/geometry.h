@@ -44,11 +44,14 @@ inline int64_t OutputSize(int64_t in, int64_t stride, int64_t pad) {
   return (in + 2 * pad + stride - 1) / stride;
 }
 
+// A stride that reaches beyond the paddings leads to a single output, as the least such stride
+// does, which is taken instead: the kernels multiply it with 32 bits.
 inline Axis MakeAxis(int64_t in, int64_t stride, int64_t pad) {
+  const int64_t beyond = in + 2 * pad + 2;
   Axis axis;
   axis.in = in;
   axis.out = OutputSize(in, stride, pad);
-  axis.stride = stride;
+  axis.stride = stride < beyond ? stride : beyond;
   axis.pad = pad;
   return axis;
 }
@@ -67,11 +70,11 @@ inline const char* SizeLimit(const Geometry& g) {
   if (elements(g.batch, g.channels, g.h.out, g.w.out) >= kIndices) {
     return "fewer than 2^31 elements in `y`";
   }
-  const int64_t height = g.h.in + 2 * g.h.pad, width = g.w.in + 2 * g.w.pad;
-  if (height > kReach || width > kReach) {
+  // Not a sum: a size that is known before there are data can be any.
+  if (g.h.in > kReach - 2 * g.h.pad || g.w.in > kReach - 2 * g.w.pad) {
     return "a height and width, with their paddings, of at most 2^28";
   }
-  if (elements(1, g.channels, height, width) >= kIndices) {
+  if (elements(1, g.channels, g.h.in + 2 * g.h.pad, g.w.in + 2 * g.w.pad) >= kIndices) {
     return "fewer than 2^31 elements in an image of `x` with its paddings";
   }
   return nullptr;

@@ -161,7 +161,7 @@ struct ExpandedRow {
     const int64_t phase = place - step * h.stride;
     at = h.first + step;
     const M n = Count<T, L>() + static_cast<I>(phase);
-    const I stride = static_cast<I>(h.stride < 1 << 30 ? h.stride : 1 << 30);
+    const I stride = static_cast<I>(h.stride);
     // n / stride: at most 1 above L, and by the reciprocal, exact for so small numbers, below.
     const I reciprocal = h.stride == 2   ? 1023 / 2 + 1
                          : h.stride == 3 ? 1023 / 3 + 1
