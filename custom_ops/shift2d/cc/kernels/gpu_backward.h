@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     const Taps<T> taps = TapsOf(shift, p.channels, c, p.h, p.w);
     const bool finite = taps.finite();
     const Window<T> readers = WindowOf(p.h, p.w, taps, i, j, true);
-    const int first = chunk * tiles.images, last = Least(first + tiles.images, p.batch);
+    const int first = chunk * tiles.images, last = first + Least(tiles.images, p.batch - first);
     const int here = static_cast<int>(place * V);
     Plane<S> pixels = {x + first * p.x.elements + c * p.x.channel, p.x};
     Plane<S> gradients = {gy + first * p.y.elements + c * p.y.channel, p.y};

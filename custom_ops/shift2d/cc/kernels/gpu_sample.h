@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kThreads)
   const Taps<T> taps = TapsOf(shift, p.channels, c, p.h, p.w);
   const bool finite = taps.finite();
   const Window<T> window = WindowOf(p.h, p.w, taps, i, j, p.adjoint);
-  const int first = chunk * tiles.images, last = Least(first + tiles.images, p.batch);
+  const int first = chunk * tiles.images, last = first + Least(tiles.images, p.batch - first);
   Plane<S> plane = {from + first * p.from.elements + c * p.from.channel, p.from};
   to += first * p.to.elements + static_cast<int>(place * V);
 #pragma unroll 2
