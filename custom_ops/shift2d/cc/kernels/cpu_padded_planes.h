@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #include "custom_ops/shift2d/cc/kernels/aligned.h"
 
@@ -27,18 +28,22 @@ class PaddedPlanes {
     return std::min(wanted, count_ - edge_ - p);
   }
 
+  // What Get() gave before is lost.
   const T* Get(int64_t p) {
     const T* plane = data_ + p * size_;
     if (p >= edge_ && p < count_ - edge_) return plane;
-    copy_.resize(size_ + 2 * slack_);
-    std::copy(plane, plane + size_, copy_.begin() + slack_);
-    return copy_.data() + slack_;
+    if (!copy_) copy_.reset(new AlignedRoom<T>(size_ + 2 * slack_));
+    T* const copy = copy_->data() + slack_;
+    if (p != copied_) std::copy(plane, plane + size_, copy);
+    copied_ = p;
+    return copy;
   }
 
  private:
   const T* const data_;
   const int64_t size_, count_, slack_, edge_;
-  AlignedVector<T> copy_;
+  std::unique_ptr<AlignedRoom<T>> copy_;
+  int64_t copied_ = -1;
 };
 
 }  // namespace sspq
