@@ -262,9 +262,20 @@ def test_the_bare_gradient_op_checks_its_inputs_too(sess, name, shapes, part):
     assert_names(raised.value.message, "`%s`" % name, part)
 
 
-def test_an_output_gradient_without_four_dimensions_is_refused(sess):
-    with pytest.raises(ValueError, match=r"`gy` must have 4 dimensions, NCHW, got shape \[2,3\]"):
-        oplib.load().sspq_shift2d_grad(X, SHIFT, SHIFT)
+@pytest.mark.parametrize("gy_shape", [(2, 3), (2, 3, 4, 4), (1, 3, 4, 5), (None, 3, 4, 6)])
+def test_an_output_gradient_is_refused_as_soon_as_its_shape_is_known(gy_shape):
+    gy = tf.placeholder(tf.float32, gy_shape)
+    with pytest.raises(ValueError) as raised:
+        oplib.load().sspq_shift2d_grad(X, SHIFT, gy)
+    shape = "[%s]" % ",".join("?" if size is None else str(size) for size in gy_shape)
+    assert_names(str(raised.value), "`gy`", "shape of the output,[2,3,4,5],got " + shape)
+
+
+def test_the_bare_gradient_op_refuses_sizes_before_there_are_data():
+    x, gy = tf.placeholder(tf.float32, (None, 1, 2**28, 8)), tf.placeholder(tf.float32)
+    with pytest.raises(ValueError) as raised:
+        oplib.load().sspq_shift2d_grad(x, np.zeros((2, 1), np.float32), gy)
+    assert_names(str(raised.value), "expected fewer than 2^31 elements")
 
 
 def test_an_error_leaves_the_session_usable(sess):

@@ -40,12 +40,9 @@ DimensionHandle OutputDim(InferenceContext* c, DimensionHandle in, int64_t strid
   return c->MakeDim(OutputSize(c->Value(in), stride, pad));
 }
 
-Status Shift2DShape(InferenceContext* c) {
-  Shift2DAttrs attrs;
-  ShapeHandle x;
-  DimensionHandle channels;
-  TF_RETURN_IF_ERROR(attrs.Read(c));
-  TF_RETURN_IF_ERROR(CheckInputs(c, attrs, &x, &channels));
+// Checks the sizes, as far as they are known, and sets `y` to the output's shape.
+Status OutputShape(InferenceContext* c, const Shift2DAttrs& attrs, ShapeHandle x,
+                   DimensionHandle channels, ShapeHandle* y) {
   const DimensionHandle n = c->Dim(x, 0);
   const DimensionHandle in_h = c->Dim(x, attrs.h_axis()), in_w = c->Dim(x, attrs.w_axis());
   const DimensionHandle h = OutputDim(c, in_h, attrs.stride_h, attrs.pad_h);
@@ -55,20 +52,31 @@ Status Shift2DShape(InferenceContext* c) {
     TF_RETURN_IF_ERROR(MakeGeometry(
         attrs, {c->Value(n), c->Value(channels), c->Value(in_h), c->Value(in_w)}, &unused));
   }
-  c->set_output(0,
-                attrs.nchw ? c->MakeShape({n, channels, h, w}) : c->MakeShape({n, h, w, channels}));
+  *y = attrs.nchw ? c->MakeShape({n, channels, h, w}) : c->MakeShape({n, h, w, channels});
+  return Status();
+}
+
+Status Shift2DShape(InferenceContext* c) {
+  Shift2DAttrs attrs;
+  ShapeHandle x, y;
+  DimensionHandle channels;
+  TF_RETURN_IF_ERROR(attrs.Read(c));
+  TF_RETURN_IF_ERROR(CheckInputs(c, attrs, &x, &channels));
+  TF_RETURN_IF_ERROR(OutputShape(c, attrs, x, channels, &y));
+  c->set_output(0, y);
   return Status();
 }
 
 Status Shift2DGradShape(InferenceContext* c) {
   Shift2DAttrs attrs;
-  ShapeHandle x, gy;
+  ShapeHandle x, y, merged;
   DimensionHandle channels;
   TF_RETURN_IF_ERROR(attrs.Read(c));
   TF_RETURN_IF_ERROR(CheckInputs(c, attrs, &x, &channels));
-  if (!c->WithRank(c->input(2), 4, &gy).ok()) {
-    return errors::InvalidArgument("shift2d: `gy` must have 4 dimensions, ", attrs.layout_name(),
-                                   ", got shape ", c->DebugString(c->input(2)));
+  TF_RETURN_IF_ERROR(OutputShape(c, attrs, x, channels, &y));
+  if (!c->Merge(c->input(2), y, &merged).ok()) {
+    return errors::InvalidArgument("shift2d: `gy` must have the shape of the output, ",
+                                   c->DebugString(y), ", got ", c->DebugString(c->input(2)));
   }
   c->set_output(0, x);
   c->set_output(1, c->Matrix(2, channels));
