@@ -5,7 +5,7 @@ import os
 from contextlib import contextmanager
 from typing import Any, Iterator, Union
 
-_MARK = ".tmp"
+_MARK = ".sspq-tmp"  # no file of a user has it in its name
 
 
 @contextmanager
@@ -25,7 +25,8 @@ def replacing(path: str) -> Iterator[str]:
 
 def is_temporary(name: str) -> bool:
     """Whether the file is one of :func:`replacing`'s, left behind by a kill."""
-    return name.endswith(_MARK) or os.path.splitext(name)[0].endswith(_MARK)
+    path, mark, ending = name.rpartition(_MARK)
+    return bool(path and mark) and ending == os.path.splitext(path)[1]
 
 
 def write_atomically(path: str, content: Union[str, bytes]) -> None:

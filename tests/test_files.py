@@ -23,3 +23,8 @@ def test_what_a_kill_leaves_behind_is_told_from_the_files_themselves(name):
     with pytest.raises(KeyboardInterrupt), replacing(name) as temporary:
         assert is_temporary(temporary)
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["notes.tmp", "notes.tmp.txt", "a.sspq-tmp.b", ".sspq-tmp"])
+def test_a_user_s_own_temporary_file_is_none_of_these(name):
+    assert not is_temporary(name)

@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sys
@@ -10,11 +11,18 @@ import time
 from typing import Any, Dict, Optional
 
 from sspq.files import is_temporary, read_json, write_json
-from sspq.training.history import JSON_NAME
+from sspq.training.history import CSV_NAME, JSON_NAME
 
 SETTINGS = "run.json"
 REPORT = "report.json"
 LOCK = ".lock"
+
+# What TensorFlow writes ahead of a checkpoint, of its state file and of the graph.
+_SAVING = re.compile(r"model-\d+_temp_[0-9a-f]+")  # a folder
+_UNFINISHED = re.compile(
+    r"model-\d+\.(index|data-\d+-of-\d+)\.tempstate\d+"
+    r"|(checkpoint|graph-[\d-]+\.meta)\.tmp[0-9a-f]+"
+)
 
 # Set by the chain's shell script, so that a step does not outlive a killed chain.
 DIE_WITH_PARENT = "SSPQ_DIE_WITH_PARENT"
@@ -44,8 +52,8 @@ class RunFolder:
         wait: seconds to wait for another process to leave the folder.
 
     Raises:
-        RunFolderError: the folder is in use, holds a run with other settings, or holds a run while
-            ``resume`` is off. Nothing in it was touched.
+        RunFolderError: the folder is in use, holds a run with other settings, holds a run while
+            ``resume`` is off, or results of nobody knows which run. Nothing in it was touched.
     """
 
     def __init__(
@@ -56,8 +64,13 @@ class RunFolder:
         self._lock = open(os.path.join(path, LOCK), "a+")
         self._acquire(wait)
         before = read_json(self.file(SETTINGS))
-        if before is None or not self._holds_results():
+        if not self._holds_results():
             write_json(self.file(SETTINGS), settings)
+        elif before is None:
+            raise RunFolderError(
+                "`--log`: %s holds checkpoints, a history or a report, but no %s that says which "
+                "run they are of; give another folder" % (path, SETTINGS)
+            )
         elif not resume:
             raise RunFolderError(
                 "`--log`: %s already holds a run; give --resume to go on with it, or another folder"
@@ -83,18 +96,20 @@ class RunFolder:
         return read_json(self.file(REPORT))
 
     def clear_leftovers(self) -> None:
-        """Removes what an interrupted save left behind; no checkpoint names these files."""
+        """Removes what an interrupted save left behind, and nothing that a user put there."""
         for name in os.listdir(self.path):
             path = self.file(name)
-            if "_temp_" in name and os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
-            elif ".tempstate" in name or is_temporary(name):
+            if os.path.isdir(path):
+                if _SAVING.fullmatch(name):
+                    shutil.rmtree(path, ignore_errors=True)
+            elif _UNFINISHED.fullmatch(name) or is_temporary(name):
                 os.remove(path)
 
     def _holds_results(self) -> bool:
         """Whether there is anything to lose: a run that was refused at its start leaves nothing."""
         return any(
-            name in (REPORT, JSON_NAME) or name.endswith(".index") for name in os.listdir(self.path)
+            name in (REPORT, JSON_NAME, CSV_NAME) or name.endswith(".index")
+            for name in os.listdir(self.path)
         )
 
     def _acquire(self, wait: float) -> None:

@@ -39,6 +39,17 @@ def test_a_run_that_was_refused_at_its_start_is_in_nobody_s_way(tmp_path):
     RunFolder(str(tmp_path), dict(SETTINGS, seed=1), resume=False)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["model-50.index", "history.json", "history.csv", "report.json"])
+def test_results_of_nobody_knows_which_run_are_left_alone(tmp_path, name, resume):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunFolderError, match="but no run.json .* give another folder") as e:
+        RunFolder(str(tmp_path), SETTINGS, resume)
+    assert str(tmp_path) in str(e.value)
+    assert sorted(os.listdir(str(tmp_path))) == sorted([".lock", name])
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_a_second_writer_waits_and_then_gives_up(tmp_path):
     first = RunFolder(str(tmp_path), SETTINGS, resume=False)
     with pytest.raises(RunFolderError, match="another process is writing"):
@@ -67,12 +78,34 @@ def test_leftovers_of_an_interrupted_save_are_removed_and_nothing_else(tmp_path)
     folder = RunFolder(str(tmp_path), SETTINGS, resume=False)
     (tmp_path / "model-7_temp_ab12").mkdir()
     (tmp_path / "model-7_temp_ab12" / "part-00000-of-00001.data-00000-of-00001").write_text("x")
+    for name in (
+        "model-7.index.tempstate123",
+        "model-7.data-00000-of-00001.tempstate123",
+        "checkpoint.tmp" + 32 * "a",
+        "graph-1123-014602.meta.tmp" + 32 * "b",
+    ):
+        (tmp_path / name).write_text("x")
     unfinished = replacing(str(tmp_path / "history.json"))
     with open(unfinished.__enter__(), "w") as f:
         f.write("[")
     (tmp_path / "model-3.index").write_text("x")
     folder.clear_leftovers()
     assert sorted(os.listdir(str(tmp_path))) == [".lock", "model-3.index", "run.json"]
+
+
+def test_a_user_s_files_in_the_folder_of_a_run_are_kept(tmp_path):
+    folder = RunFolder(str(tmp_path), SETTINGS, resume=False)
+    folders = ["my_temp_data", "model-7_temp_data", "x.sspq-tmp"]
+    files = ["notes.tmp", "notes.tmp.txt", "a.tempstate", "my_model-7.index.tempstate1"]
+    for name in folders:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text("x")
+    for name in files:
+        (tmp_path / name).write_text("x")
+    folder.clear_leftovers()
+    left = sorted(os.listdir(str(tmp_path)))
+    assert left == sorted([".lock", "run.json"] + folders + files)
+    assert all((tmp_path / name / "mine").exists() for name in folders)
 
 
 def test_a_process_dies_with_its_parent_when_asked_to(tmp_path):
