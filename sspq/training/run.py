@@ -6,15 +6,27 @@ from typing import Any, Callable, Dict, List, Optional
 
 from tensorpack.utils import logger
 
-from sspq.files import write_json
+from sspq.files import read_json, write_json
 from sspq.training import checkpoint, command
 from sspq.training.fit import Training, fit
 from sspq.training.history import Row
 from sspq.training.processes import Processes
-from sspq.training.run_folder import REPORT, RunFolder
+from sspq.training.run_folder import REPORT, SETTINGS, RunFolder
 from sspq.training.validation import evaluate
 
 Report = command.Report
+
+# What makes two networks compute differently from the same variables, and the options for it.
+_OPTIONS = {
+    "model": "the script, or its --graph, --mode, --depth or --model",
+    "variant": "--variant",
+    "bits.weights": "--bitw",
+    "bits.activations": "--bita",
+    "bits.gradients": "--bitg",
+    "bits.linear": "--linear-bits",
+    "num_classes": "--data",
+    "image_size": "--image-size",
+}
 
 
 def train(
@@ -77,7 +89,11 @@ def measure(
         prefix: of the checkpoint.
         file: to write; its folder is made.
         result: adds what follows from the model and what was measured.
+
+    Raises:
+        CheckpointError: the checkpoint's run trained another network.
     """
+    _check_network(model, prefix)
     os.makedirs(os.path.dirname(file) or ".", exist_ok=True)  # ahead of what may take an hour
     batches, count = data.batches()
     measured = evaluate(model, batches, prefix, count)
@@ -86,3 +102,35 @@ def measure(
     )
     write_json(file, report)
     return report
+
+
+def _check_network(model: Any, prefix: str) -> None:
+    """Refuses a model that the ``run.json`` beside the checkpoint, if there is one, contradicts.
+
+    The variables of networks with other bits may be the same, so that they would load, and give a
+    wrong accuracy.
+    """
+    if prefix.endswith(checkpoint.NPZ):  # its values may be quantized already
+        return
+    path = os.path.join(os.path.dirname(prefix), SETTINGS)
+    trained, chosen = _network(read_json(path)), _network(model.describe())
+    other = [
+        "%s is %r there and %r now (%s)" % (name, trained[name], chosen[name], option)
+        for name, option in _OPTIONS.items()
+        if name in trained and name in chosen and trained[name] != chosen[name]
+    ]
+    if other:
+        raise checkpoint.CheckpointError(
+            "`--load`: the options describe another network than %s: %s; give those that it was "
+            "trained with, or use `python -m sspq eval`, which takes them from there"
+            % (path, ", ".join(other))
+        )
+
+
+def _network(description: Any) -> Dict[str, Any]:
+    """A description with its bits one by one; empty if it is none."""
+    if not isinstance(description, dict):
+        return {}
+    bits = description.get("bits")
+    of_parts = bits.items() if isinstance(bits, dict) else ()
+    return dict(description, **{"bits.%s" % part: value for part, value in of_parts})

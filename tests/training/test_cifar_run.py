@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -151,6 +152,43 @@ def test_eval_gives_the_report_s_top_1(s1, tmp_path, capsys):
     assert (result["top1"], result["top5"]) == (
         pytest.approx(report["top1"]), pytest.approx(report["top5"])
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("step, options, difference", [
+    ("s1", ("--variant", "released"), "variant is 'paper' there and 'released' now (--variant)"),
+    ("s1", ("--bitw", 2), "bits.weights is 8 there and 2 now (--bitw)"),
+    ("s2", (), "bits.activations is 32 there and 8 now (--bita)"),
+])  # fmt: skip
+def test_eval_refuses_another_network_than_the_run_trained(
+    s1, tmp_path, capsys, step, options, difference
+):
+    options += ("--eval", "--load", checkpoint.last_complete(str(s1)), "--log", tmp_path / "eval")
+    assert script(step, *options) == 2
+    error = capsys.readouterr().err
+    assert "`--load`: the options describe another network than %s" % (s1 / "run.json") in error
+    assert "run.json: %s; give" % difference in error and "`python -m sspq eval`" in error
+    assert error.count("\n") == 1 and not (tmp_path / "eval").exists()
+
+
+def test_eval_takes_the_options_word_where_no_run_tells_the_network(s1, tmp_path):
+    (tmp_path / "bare").mkdir()
+    for ending in (".index", ".data-00000-of-00001"):
+        shutil.copy(checkpoint.last_complete(str(s1)) + ending, str(tmp_path / "bare"))
+    np.savez(str(s1 / "weights.npz"), **values(s1))
+    for load in (tmp_path / "bare", s1 / "weights.npz"):
+        assert script("s1", "--eval", "--load", load, "--bitw", 2, "--log", tmp_path) == 0
+        assert read(tmp_path / "eval.json")["bits"]["weights"] == 2
+
+
+def test_a_fresh_run_leaves_checkpoints_alone_that_no_run_json_explains(s1, tmp_path, capsys):
+    for name in os.listdir(str(s1)):
+        if name.startswith("model-"):
+            shutil.copy(str(s1 / name), str(tmp_path))
+    before = sorted(os.listdir(str(tmp_path)))
+    for options in ((), ("--resume",)):
+        assert script("s1", "--max_epoch", 4, "--log", tmp_path, *options) == 2
+        assert "but no run.json that says which run they are of" in capsys.readouterr().err
+    assert sorted(os.listdir(str(tmp_path))) == sorted([".lock"] + before)
 
 
 def test_s2_refuses_a_checkpoint_of_another_graph(tmp_path, capsys):

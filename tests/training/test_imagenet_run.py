@@ -135,6 +135,17 @@ def test_eval_needs_no_training_images_and_takes_the_classes_of_the_network(s1, 
     assert report(tmp_path)["num_classes"] == 3
 
 
+def test_eval_refuses_another_network_than_the_run_trained(s1, tree, tmp_path, capsys):
+    options = ("--data", tree, "--log", tmp_path / "eval", "--image-size", 64)
+    assert run("SSQ_S2", "--eval", "--load", s1, *options) == 2
+    error = capsys.readouterr().err
+    assert "model is 'resnet_model3 QresIBShift18' there and 'resnet_model4 QresIBShift18'" in error
+    assert "--graph, --mode, --depth" in error
+    assert "bits.activations is 32 there and 8 now (--bita)" in error
+    assert "image_size is 32 there and 64 now (--image-size)" in error
+    assert error.count("\n") == 1 and not (tmp_path / "eval").exists()
+
+
 def test_eval_does_not_write_over_a_run(s1, tree, capsys):
     before = report(s1)
     assert run("SSQ_S1", "--eval", "--load", s1, "--data", tree, "--log", s1) == 2
