@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 from tensorpack.models import Conv2D, Dropout
-from tensorpack.tfutils.argscope import argscope
 
 from sspq.compat import tf
+from sspq.graphs.argscope import argscope
 from sspq.graphs.caffe_layers import fully_connected, lrn, max_pool
 from sspq.graphs.grouped import grouped_conv
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling
-from tensorpack.tfutils.argscope import argscope
 
 from sspq.compat import tf
+from sspq.graphs.argscope import argscope
 from sspq.graphs.blocks import shift_block
 from sspq.graphs.norm import Activation, batch_norm
 from sspq.layers import Shift2D

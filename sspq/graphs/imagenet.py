@@ -7,10 +7,10 @@ Published as SSPQ, IEEE Access 2020, document 9260175, and L-SSPQ, IEEE Access 2
 from typing import Any, Dict, Sequence, Tuple
 
 from tensorpack.models import Conv2D, FullyConnected, GlobalAvgPooling, MaxPooling
-from tensorpack.tfutils.argscope import argscope
 
 from sspq.compat import tf
 from sspq.graphs import resnet
+from sspq.graphs.argscope import argscope
 from sspq.graphs.blocks import channels_of, layout, shift_block, shortcut_of
 from sspq.graphs.norm import Activation, ClipAndQuantize, batch_norm, bn_relu, clip
 from sspq.graphs.quantized import weight_quantizer
@@ -20,6 +20,7 @@ from sspq.quantizers.dorefa import get_dorefa
 from sspq.quantizers.scope import weight_bits
 
 MODES = ("resnet", "preact", "se", "resnext32x4d", "asl", "resIBShift", "QresIBShift")
+SHIFT_MODES = ("asl", "resIBShift", "QresIBShift")
 QUANTIZED_WEIGHTS_MODES = ("QresIBShift",)
 QUANTIZED_ACTIVATIONS_MODES = ("asl", "QresIBShift")
 

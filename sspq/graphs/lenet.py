@@ -3,9 +3,9 @@
 from typing import Any
 
 from tensorpack.models import Conv2D
-from tensorpack.tfutils.argscope import argscope
 
 from sspq.compat import tf
+from sspq.graphs.argscope import argscope
 from sspq.graphs.caffe_layers import fully_connected, max_pool
 
 HIDDEN = 500

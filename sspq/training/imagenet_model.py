@@ -3,10 +3,10 @@
 from typing import Any, Dict, List, Optional
 
 from tensorpack.models import BatchNorm, Conv2D, GlobalAvgPooling, MaxPooling
-from tensorpack.tfutils.argscope import argscope
 
 from sspq import resnet_model2, resnet_model3, resnet_model4
 from sspq.compat import tf
+from sspq.graphs.argscope import argscope
 from sspq.graphs.imagenet import (
     BASIC_DEPTHS,
     BLOCKS,
