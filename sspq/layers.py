@@ -1,6 +1,8 @@
 """The shift as a tensorpack layer, registered under the name ``Shift2D``."""
 
 import functools
+import math
+import numbers
 from typing import Any, Tuple, Union
 
 from tensorpack.models import registry
@@ -73,7 +75,8 @@ def _shift2d_layer(
             spelling.
         data_format: ``"NCHW"`` or ``"NHWC"``, or as Keras spells them.
         normalize: divide each channel's gradient (gx, gy) to the shift by its L2 norm.
-        lr_mult: factor on the gradient to the shift, that is on its learning rate under SGD.
+        lr_mult: factor on the gradient to the shift, that is on its learning rate under SGD;
+            finite and at least 0.
 
     Variable Names:
 
@@ -99,6 +102,10 @@ def _shift2d_layer(
     padding = padding.upper() if isinstance(padding, str) else padding
     if padding not in PADDINGS:
         raise ValueError("Shift2D: `padding` must be one of %s, got %r" % (PADDINGS, padding))
+    if not isinstance(lr_mult, numbers.Real) or not 0 <= lr_mult < math.inf:
+        raise ValueError(
+            "Shift2D: `lr_mult` must be a finite number of at least 0, got %r" % (lr_mult,)
+        )
     stride_h, stride_w = _pair("stride", stride)
     pads = [1 if padding == "AUTO" and s > 1 else 0 for s in (stride_h, stride_w)]
 

@@ -79,6 +79,10 @@ def test_argscope_gives_layout_and_options():
         ({"padding": "VALID"}, r"`padding` must be one of .*'VALID'"),
         ({"stride": 0}, "`stride` must be an int of at least 1 or a pair of them, got 0"),
         ({"stride": 1, "strides": 2}, "`stride` or `strides`, not both"),
+        ({"lr_mult": -1.0}, "`lr_mult` must be a finite number of at least 0, got -1.0"),
+        ({"lr_mult": float("nan")}, "`lr_mult` must be .*, got nan"),
+        ({"lr_mult": float("inf")}, "`lr_mult` must be .*, got inf"),
+        ({"lr_mult": "a"}, "`lr_mult` must be .*, got 'a'"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(arguments, message):

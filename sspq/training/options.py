@@ -94,6 +94,10 @@ def check_run(args: argparse.Namespace, needs_load: bool) -> None:
         )
     if not 0 <= args.seed < 2**32:
         raise ValueError("`--seed` must be in [0, 2**32), got %r" % args.seed)
+    if not 0 <= args.shift_lr_mult < float("inf"):
+        raise ValueError(
+            "`--shift-lr-mult` must be finite and at least 0, got %r" % args.shift_lr_mult
+        )
 
 
 def check_rate(base_lr: float) -> None:

@@ -74,18 +74,17 @@ def staged(start: float, factor: float, step: int, stages: Sequence[int]) -> Sch
     r"""``start`` times ``factor`` for each ``step`` epochs that have passed of a stage.
 
     Args:
-        start: at the first epoch of every stage, above 0.
-        factor: above 0.
+        start: at the first epoch of every stage, finite and above 0.
+        factor: finite and above 0.
         step: at least 1 epoch.
         stages: epochs of each.
 
     Raises:
         ValueError: an argument is outside its range.
     """
-    if start <= 0:
-        raise ValueError("`base_lr` must be above 0, got %r" % (start,))
-    if factor <= 0:
-        raise ValueError("`rate_factor` must be above 0, got %r" % (factor,))
+    for name, value in (("base_lr", start), ("rate_factor", factor)):
+        if not 0 < value < math.inf:
+            raise ValueError("`%s` must be finite and above 0, got %r" % (name, value))
     if step < 1:
         raise ValueError("`rate_step` must be at least 1, got %r" % (step,))
     rates = [start * factor ** (place // step) for epochs in stages for place in range(epochs)]
