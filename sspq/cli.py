@@ -50,7 +50,7 @@ def _convert_caffe(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Runs one command; user errors go to standard error and give exit status 2."""
+    """Runs one command; user errors give one line and exit status 2, Ctrl-C 130."""
     parser = argparse.ArgumentParser(prog="python -m sspq", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
@@ -78,4 +78,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     except (ValueError, OSError, OpLibraryError) as e:
         print("sspq: %s" % e, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sspq: interrupted", file=sys.stderr)
+        return 130
     return 0

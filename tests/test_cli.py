@@ -62,6 +62,15 @@ def test_a_user_error_is_one_line_and_status_2(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("sspq: ")
 
 
+def test_ctrl_c_is_one_line_and_status_130(tmp_path, capsys, monkeypatch):
+    def interrupted(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sspq.report.slq.is_slq", interrupted)
+    assert main(["report", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "sspq: interrupted\n"
+
+
 @pytest.mark.parametrize("arguments", [(), ("fly",)])
 def test_an_unknown_command_shows_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
