@@ -22,6 +22,7 @@ CLASSES = tuple("n%08d" % digit for digit in range(10))
 _DIGIT, _MARGIN, _LONGER = 64, 8, 16
 _QUALITY = 95
 _COMPLETE = "README"
+_ABOUT = "scikit-learn's handwritten digits, laid out as ILSVRC is.\n"
 
 
 def write(path: str | os.PathLike[str]) -> str:
@@ -49,7 +50,7 @@ def write(path: str | os.PathLike[str]) -> str:
         lock = os.open(parent, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, and finds the tree there
-            if os.path.isfile(os.path.join(root, _COMPLETE)):
+            if _is_complete(root):
                 return root
             if os.path.lexists(root):
                 os.rmdir(root)  # an empty folder only
@@ -63,6 +64,15 @@ def write(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise DataError(f"{root}: the demo's images cannot be written there: {error}") from error
     return root
+
+
+def _is_complete(root: str) -> bool:
+    """Whether the tree is there: other folders too have a README."""
+    names = (_COMPLETE, "train", "val", "val.txt")
+    if not all(os.path.exists(os.path.join(root, name)) for name in names):
+        return False
+    with open(os.path.join(root, _COMPLETE), "rb") as f:
+        return f.read() == _ABOUT.encode()
 
 
 def _write_all(root: str) -> None:
@@ -83,8 +93,7 @@ def _write_all(root: str) -> None:
             with open(os.path.join(folder, name), "wb") as f:
                 f.write(_jpeg(image, index))
     write_atomically(os.path.join(root, "val.txt"), "".join(lines))
-    about = "scikit-learn's handwritten digits, laid out as ILSVRC is.\n"
-    write_atomically(os.path.join(root, _COMPLETE), about)
+    write_atomically(os.path.join(root, _COMPLETE), _ABOUT)
 
 
 def _jpeg(image: np.ndarray, index: int) -> bytes:

@@ -77,6 +77,23 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     assert os.listdir(str(tmp_path)) == ["file"]
 
 
+@pytest.mark.parametrize("others", [(), ("train", "val", "val.txt")])
+def test_a_folder_with_a_readme_of_its_own_is_left_alone(others, tmp_path):
+    for name in ("README", *others):
+        (tmp_path / name).write_text("precious")
+    with pytest.raises(DataError, match="cannot be written there"):
+        demo_tree.write(tmp_path)
+    assert set(content(str(tmp_path)).values()) == {b"precious"}
+
+
+@pytest.mark.parametrize("name", ["train", "val", "val.txt"])
+def test_a_tree_that_lost_a_part_is_not_taken_for_whole(name, root, tmp_path):
+    for part in {"README", "train", "val", "val.txt"} - {name}:
+        (tmp_path / part).symlink_to(os.path.join(root, part))
+    with pytest.raises(DataError, match="cannot be written there"):
+        demo_tree.write(tmp_path)
+
+
 def test_an_empty_folder_is_used(root, tmp_path):
     assert content(demo_tree.write(tmp_path / ".")) == content(root)
 
