@@ -1,10 +1,11 @@
 """One report, one table and one picture of a chain of runs."""
 
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from sspq.files import read_json, write_json
 from sspq.report.canvas import BLUE, GREY, VERMILION, pyplot, save
+from sspq.report.results import NUMBER, NUMBER_OR_NULL, OBJECT, TEXT, check_fields
 from sspq.report.size import MIB
 from sspq.training import history
 from sspq.training.run_folder import REPORT
@@ -12,6 +13,25 @@ from sspq.training.run_folder import REPORT
 # Folder within the chain's, and what the table calls it.
 STEPS = (("float32", "float32"), ("s1", "S1"), ("s2", "S2"))
 CURVES = "curves.png"
+
+_FIELDS = {
+    "model": TEXT,
+    "variant": TEXT,
+    "dataset": OBJECT,
+    "seed": NUMBER,
+    "versions": OBJECT,
+    "bits.weights": NUMBER,
+    "bits.activations": NUMBER,
+    "top1": NUMBER_OR_NULL,
+    "top5": NUMBER_OR_NULL,
+    "trainable_parameters": NUMBER,
+    "float32_bytes": NUMBER,
+    "quantized_bytes": NUMBER,
+    "information_density": NUMBER_OR_NULL,
+    "epochs": NUMBER,
+    "seconds": NUMBER,
+}
+_COLUMNS = {"epoch": NUMBER, "train_cost": NUMBER_OR_NULL, "top1": NUMBER_OR_NULL}
 
 
 class ChainError(ValueError):
@@ -23,6 +43,7 @@ def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
 
     Raises:
         ChainError: S1 or S2 has not finished.
+        ResultsError: a report is damaged.
     """
     reports = {}
     if os.path.isfile(os.path.join(folder, REPORT)) and not any(
@@ -32,10 +53,12 @@ def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
     if not os.path.isdir(folder):
         raise ChainError("there is no folder %s" % folder)
     for name, title in STEPS:
-        report = read_json(os.path.join(folder, name, REPORT))
+        path = os.path.join(folder, name, REPORT)
+        report = read_json(path)
         if report is None and name != "float32":
             raise ChainError("%s: step %s has not finished" % (os.path.join(folder, name), title))
         if report is not None:
+            check_fields(path, report, _FIELDS)
             reports[title] = report
     return reports
 
@@ -49,6 +72,10 @@ def combine(steps: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
     result["seconds"] = sum(s["seconds"] for s in steps.values())
     result["steps"] = steps
     return result
+
+
+def _or_dash(form: str, value: Optional[float]) -> str:
+    return "-" if value is None else form % value
 
 
 def table(steps: Dict[str, Dict[str, Any]]) -> str:
@@ -70,17 +97,16 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
         size = steps["S1"]["float32_bytes"]
         rows.append(("float32", 32, 32, "not run", "", size, "%.3f" % (size / MIB), "", "", ""))
     for title, r in steps.items():
-        density = r["information_density"]
         rows.append(
             (
                 title,
                 r["bits"]["weights"],
                 r["bits"]["activations"],
-                "%.2f" % r["top1"],
-                "%.2f" % r["top5"],
+                _or_dash("%.2f", r["top1"]),
+                _or_dash("%.2f", r["top5"]),
                 r["quantized_bytes"],
                 "%.3f" % (r["quantized_bytes"] / MIB),
-                "-" if density is None else "%.3f" % density,
+                _or_dash("%.3f", r["information_density"]),
                 r["epochs"],
                 "%.0f" % r["seconds"],
             )
@@ -89,15 +115,31 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
     return "\n".join("  ".join(str(v).rjust(w) for v, w in zip(row, widths)) for row in rows)
 
 
+def _history(folder: str) -> List[history.Row]:
+    path = os.path.join(folder, history.JSON_NAME)
+    rows = read_json(path)
+    if rows is None:
+        return []
+    if not isinstance(rows, list):
+        raise ChainError("%s must be a list of epochs, got %r" % (path, rows))
+    for place, row in enumerate(rows, 1):
+        check_fields("%s, entry %d" % (path, place), row, _COLUMNS)
+    return rows
+
+
 def draw_curves(folder: str, path: str) -> None:
-    """Draws cost and top-1 by epoch, S1 then S2, and the float32 run where there is one."""
+    """Draws cost and top-1 by epoch, S1 then S2, and the float32 run where there is one.
+
+    Raises:
+        ValueError: a step's history is damaged.
+    """
     from matplotlib.ticker import MaxNLocator
 
     styles = {"float32": (GREY, ":"), "S1": (BLUE, "-"), "S2": (VERMILION, "--")}
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 4))
     start = 0.0
     for name, title in STEPS:
-        rows = history.read(os.path.join(folder, name))
+        rows = _history(os.path.join(folder, name))
         if not rows:
             continue
         first = start if title == "S2" else 0
@@ -110,6 +152,8 @@ def draw_curves(folder: str, path: str) -> None:
             (right, "top1", title),
         ):
             there = [r for r in rows if r[column] is not None]  # not every epoch is validated
+            if not there:
+                continue
             axes.plot(
                 [first + r["epoch"] for r in there],
                 [r[column] for r in there],
@@ -122,7 +166,10 @@ def draw_curves(folder: str, path: str) -> None:
         axes.set_xlabel("epoch (S2 follows S1)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
+        else:  # made-up images have no top-1
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
     figure.tight_layout()
     save(figure, path, dpi=120)
 

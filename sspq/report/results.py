@@ -4,8 +4,9 @@ import csv
 import glob
 import itertools
 import json
+import math
 import os
-from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 from sspq.files import read_json
 from sspq.report.size import MIB, information_density
@@ -23,6 +24,23 @@ COLUMNS = ("model", "top1", "mb", "density", "read_off_plot", "source")
 # What of a report differs between runs of the same settings.
 _OF_A_RUN = {"seed", "top1", "top5", "seconds", "information_density", "versions"}
 _IMAGENET = {"name": "ILSVRC folder", "classes": 1000, "test_images": 50000}
+
+# What a field of a JSON file must be, as errors say it, and the types that are so.
+Kind = Tuple[str, Tuple[type, ...]]
+NUMBER: Kind = ("a finite number", (int, float))
+NUMBER_OR_NULL: Kind = ("a finite number or null", (int, float, type(None)))
+TEXT: Kind = ("text", (str,))
+OBJECT: Kind = ("an object", (dict,))
+
+_FIELDS = {
+    "model": TEXT,
+    "step": TEXT,
+    "bits.weights": NUMBER,
+    "bits.activations": NUMBER,
+    "dataset.name": TEXT,
+    "top1": NUMBER_OR_NULL,
+    "quantized_bytes": NUMBER,
+}
 
 
 class ResultsError(ValueError):
@@ -47,6 +65,29 @@ class Result(NamedTuple):
     mb: float
     density: float
     top1_range: Tuple[float, float]
+
+
+def check_fields(place: str, value: Any, fields: Mapping[str, Kind]) -> None:
+    """Refuses a value of a JSON file that is no object with these fields.
+
+    Args:
+        place: where the value is, which the error names.
+        value: as JSON gave it.
+        fields: by name; ``"a.b"`` is the field b of the object a.
+
+    Raises:
+        ResultsError: a field is missing or of another kind.
+    """
+    for name, (expected, types) in fields.items():
+        found = value
+        for key in name.split("."):
+            if not isinstance(found, dict) or key not in found:
+                raise ResultsError("%s: `%s` is missing" % (place, name))
+            found = found[key]
+        # To Python true and false are numbers, and its JSON has NaN.
+        odd = isinstance(found, bool) or isinstance(found, float) and not math.isfinite(found)
+        if odd or not isinstance(found, types):
+            raise ResultsError("%s: `%s` must be %s, got %r" % (place, name, expected, found))
 
 
 def published(path: str = PUBLISHED_CSV) -> List[Result]:
@@ -115,7 +156,8 @@ def find_reports(patterns: Iterable[str]) -> List[Dict[str, Any]]:
             passed over.
 
     Raises:
-        ResultsError: a pattern finds no such report, or a file that is named is none.
+        ResultsError: a pattern finds no such report, a file that is named is none, or a report is
+            damaged.
     """
     found: Dict[str, Dict[str, Any]] = {}
     for pattern in patterns:
@@ -137,8 +179,12 @@ def find_reports(patterns: Iterable[str]) -> List[Dict[str, Any]]:
 def _steps(path: str) -> List[Dict[str, Any]]:
     """The reports in a file, none if it holds anything else."""
     report = read_json(path)
-    steps = report.get("steps", {"": report}) if isinstance(report, dict) else {}
-    return list(steps.values()) if all(_is_report(step) for step in steps.values()) else []
+    steps = report.get("steps", {"": report}) if isinstance(report, dict) else None
+    if not isinstance(steps, dict) or not all(_is_report(step) for step in steps.values()):
+        return []
+    for name, step in steps.items():
+        check_fields("%s, step %s" % (path, name) if name else path, step, _FIELDS)
+    return list(steps.values())
 
 
 def _files(place: str) -> List[str]:
@@ -148,10 +194,4 @@ def _files(place: str) -> List[str]:
 
 
 def _is_report(value: Any) -> bool:
-    keys = {"model", "step", "bits", "dataset", "top1", "quantized_bytes"}
-    return (
-        isinstance(value, dict)
-        and keys <= set(value)
-        and isinstance(value["dataset"], dict)
-        and isinstance(value["bits"], dict)
-    )
+    return isinstance(value, dict) and {name.split(".")[0] for name in _FIELDS} <= set(value)

@@ -5,6 +5,7 @@ import os
 from typing import Any, Dict, List, Optional
 
 from sspq.files import read_json
+from sspq.report.results import NUMBER, check_fields
 from sspq.training import checkpoint, command, run, slq_options, trainers
 from sspq.training.fit import Training
 from sspq.training.history import Row
@@ -84,11 +85,16 @@ def _check_loaded(path: str) -> None:
     """Refuses a run whose weights count only together with its quantizers.
 
     Raises:
-        ValueError: ``path`` is such a run's, as the settings beside its checkpoints tell.
+        ValueError: ``path`` is such a run's, as the settings beside its checkpoints tell, or they
+            do not tell.
     """
     folder = path if os.path.isdir(path) else os.path.dirname(path)
-    settings = read_json(os.path.join(folder, SETTINGS)) or {}
-    bits = settings.get("bits", {}).get("weights", 32)
+    file = os.path.join(folder, SETTINGS)
+    settings = read_json(file)
+    if settings is None:
+        return
+    check_fields(file, settings, {"bits.weights": NUMBER})
+    bits = settings["bits"]["weights"]
     if bits != 32:
         raise ValueError(
             "`--load`: %s was trained with weights of %d bits, expected a float32 network"

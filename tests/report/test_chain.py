@@ -8,6 +8,7 @@ import pytest
 
 from sspq.files import write_json
 from sspq.report import chain
+from sspq.report.results import ResultsError
 from sspq.training import history
 
 
@@ -91,3 +92,69 @@ def test_a_step_without_a_hit_has_no_density(tmp_path):
     folder = make(tmp_path)
     write_json(str(tmp_path / "s1" / "report.json"), report("S1", (8, 32, 32), 0.0, 1200))
     assert " - " in chain.report_chain(folder).splitlines()[2]
+
+
+def test_a_chain_of_made_up_images_has_no_accuracy_and_no_curve_of_it(tmp_path, recwarn):
+    folder = make(tmp_path)
+    for name, step in STEPS.items():
+        path = tmp_path / name
+        write_json(
+            str(path / "report.json"), dict(step, top1=None, top5=None, information_density=None)
+        )
+        rows = history.read(str(path))
+        history.write(str(path), [dict(row, top1=None, top5=None) for row in rows])
+    for line in chain.report_chain(folder).splitlines()[1:]:
+        assert line.split()[3:5] == ["-", "-"] and line.split()[7] == "-"
+    assert json.loads((tmp_path / "report.json").read_text())["top1"] is None
+    assert (tmp_path / "curves.png").exists()
+    assert not [w for w in recwarn if "legend" in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"bits": {}}, "`bits.weights` is missing"),
+        ({"bits": 8}, "`bits.weights` is missing"),
+        ({"top1": "x"}, "`top1` must be a finite number or null, got 'x'"),
+        ({"top5": True}, "`top5` must be a finite number or null, got True"),
+        ({"seconds": None}, "`seconds` must be a finite number, got None"),
+        ({"model": 1}, "`model` must be text, got 1"),
+        ({"versions": []}, r"`versions` must be an object, got \[\]"),
+    ],
+)
+def test_a_damaged_report_is_named_with_its_field(changes, message, tmp_path):
+    folder = make(tmp_path)
+    write_json(str(tmp_path / "s1" / "report.json"), dict(STEPS["s1"], **changes))
+    with pytest.raises(ResultsError, match="s1/report.json: " + message):
+        chain.report_chain(folder)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "1"])
+def test_a_report_that_is_none_is_named(text, tmp_path):
+    folder = make(tmp_path)
+    (tmp_path / "s1" / "report.json").write_text(text)
+    with pytest.raises(ResultsError, match="s1/report.json: `model` is missing"):
+        chain.report_chain(folder)
+
+
+def test_a_value_that_is_not_finite_is_refused(tmp_path):
+    folder = make(tmp_path)
+    (tmp_path / "s2" / "report.json").write_text(json.dumps(dict(STEPS["s2"], top1=float("nan"))))
+    with pytest.raises(ResultsError, match="s2/report.json: `top1` must be a finite.*got nan"):
+        chain.report_chain(folder)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[{}]", "history.json, entry 1: `epoch` is missing"),
+        ("[1]", "history.json, entry 1: `epoch` is missing"),
+        ('[{"epoch": 1, "train_cost": "x"}]', "`train_cost` must be a finite number or null"),
+        ("{}", "history.json must be a list of epochs, got {}"),
+    ],
+)
+def test_a_damaged_history_is_named(text, message, tmp_path):
+    folder = make(tmp_path)
+    (tmp_path / "s2" / "history.json").write_text(text)
+    with pytest.raises(ValueError, match="s2/.*" + message):
+        chain.report_chain(folder)

@@ -66,7 +66,12 @@ def test_a_run_without_a_hit_has_no_density_and_no_place():
 def test_wrong_files_are_named(tmp_path):
     with pytest.raises(ResultsError, match="nothing found by .*x"):
         results.find_reports([str(tmp_path / "x")])
-    for name, value in (("a", {"steps": {}}), ("b", [1]), ("c", {"model": "x"})):
+    for name, value in (
+        ("a", {"steps": {}}),
+        ("b", [1]),
+        ("c", {"model": "x"}),
+        ("d", {"steps": [1]}),
+    ):
         path = tmp_path / name
         path.write_text(json.dumps(value))
         with pytest.raises(ResultsError, match="%s is not the report of a run" % name):
@@ -92,3 +97,22 @@ def test_what_is_found_beside_reports_of_runs_is_passed_over(tmp_path):
     assert report["top1"] == 90.0
     with pytest.raises(ResultsError, match="slq is not the report of a run"):
         results.find_reports([str(tmp_path / "slq")])
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"bits": {}}, "`bits.weights` is missing"),
+        ({"dataset": {}}, "`dataset.name` is missing"),
+        ({"top1": "x"}, "`top1` must be a finite number or null, got 'x'"),
+        ({"quantized_bytes": None}, "`quantized_bytes` must be a finite number, got None"),
+    ],
+)
+def test_a_damaged_report_is_named_with_its_field(changes, message, tmp_path):
+    write(tmp_path, "s1/report.json", **changes)
+    with pytest.raises(ResultsError, match="s1/report.json: " + message):
+        results.find_reports([str(tmp_path)])
+    chain = {"steps": {"S1": dict(STEPS["s1"], **changes)}}
+    (tmp_path / "s1" / "report.json").write_text(json.dumps(chain))
+    with pytest.raises(ResultsError, match="s1/report.json, step S1: " + message):
+        results.find_reports([str(tmp_path)])

@@ -244,7 +244,8 @@ def test_an_unfinished_run_has_no_report(quantized, float32, tmp_path):
         (("--load", "x", "--stage-epochs", 1, 2), "one for each of 5 stages, got [1, 2]"),
         (("--load", "x", "--base_lr", 0), "`--base_lr` must be above 0, got 0.0"),
         (("--load", "x", "--rate-step", 0), "`rate_step` must be at least 1, got 0"),
-        (("--load", "x", "--rate-factor", 0), "`rate_factor` must be above 0, got 0.0"),
+        (("--load", "x", "--rate-factor", 0), "`rate_factor` must be finite and above 0, got 0.0"),
+        (("--load", "x", "--rate-factor", "nan"), "`rate_factor` must be finite and above 0"),
         (("--load", "x", "--bita", 8), "`--bita` must be 32: lenet does not quantize activations"),
         (("--load", "x", "--val-every", 0), "`--val-every` must be at least 1, got 0"),
         (("--load", "nowhere"), "nowhere.index is missing"),
@@ -254,6 +255,7 @@ def test_an_unfinished_run_has_no_report(quantized, float32, tmp_path):
             "`--meta-dir`, `--symbolic`: of ILSVRC images, which lenet does not take",
         ),
         (("--load", "x", "--shift-lr-mult", 2), "`--shift-lr-mult`: of shift networks, which"),
+        (("--load", "x", "--shift-lr-mult", "nan"), "`--shift-lr-mult` must be finite and at"),
     ],
 )
 def test_wrong_options_give_one_line_that_names_them(options, message, tmp_path, capsys):
@@ -266,6 +268,20 @@ def test_weights_that_count_only_with_their_quantizers_are_refused(tmp_path, cap
     write_json(str(tmp_path / "run.json"), {"bits": {"weights": 8, "activations": 32}})
     assert script("--load", tmp_path, "--log", tmp_path / "slq") == 2
     assert "was trained with weights of 8 bits, expected a float32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"bits": {"weights": "8"}}, "`bits.weights` must be a finite number, got '8'"),
+        ({"bits": []}, "`bits.weights` is missing"),
+        ([], "`bits.weights` is missing"),
+    ],
+)
+def test_settings_that_do_not_tell_the_bits_are_refused(settings, message, tmp_path, capsys):
+    write_json(str(tmp_path / "run.json"), settings)
+    assert script("--load", tmp_path, "--log", tmp_path / "slq") == 2
+    assert "run.json: " + message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
