@@ -6,8 +6,9 @@ from typing import Any, Dict, List
 
 import numpy as np
 
+from sspq.export.pack import check_finite
 from sspq.export.source import read_values
-from sspq.model_commands import CHECKPOINT, add_settings, open_model, quietly
+from sspq.model_commands import CHECKPOINT, add_settings, given_settings, open_model, quietly
 from sspq.report import figures, results, weights
 
 _SHIFT = "/SP/SP"
@@ -16,10 +17,15 @@ _SHIFT = "/SP/SP"
 def _figures(args: argparse.Namespace) -> None:
     if args.reports is None and args.checkpoint is None:
         raise ValueError("`--reports` or `--checkpoint` is missing: name what is to be drawn")
+    given = given_settings(args)
+    if args.checkpoint is None and given:
+        raise ValueError("%s: of a network, and `--checkpoint` is missing" % ", ".join(given))
+    if args.reports is None and args.published is not None:
+        raise ValueError("`--published` is for `--reports`, which is missing")
     os.makedirs(args.output, exist_ok=True)
     drawn: List[str] = []
     if args.reports is not None:
-        rows = results.published(args.published)
+        rows = results.published(args.published or results.PUBLISHED_CSV)
         rows += results.measured(results.find_reports(args.reports))
         drawn.append(figures.draw_accuracy(rows, _in(args, "top1-size.png")))
         drawn.append(figures.draw_density(rows, _in(args, "density.png")))
@@ -32,6 +38,7 @@ def _figures(args: argparse.Namespace) -> None:
 def _of_checkpoint(args: argparse.Namespace) -> List[str]:
     source = open_model(args)
     variables, quantized = read_values(source)
+    check_finite(source, variables)
     drawn = []
     shifts = {n[: -len(_SHIFT)]: v for n, v in variables.items() if n.endswith(_SHIFT)}
     if shifts:
@@ -66,7 +73,7 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="report.json files, folders with such, or patterns with **; none: published alone",
     )
-    p.add_argument("--published", default=results.PUBLISHED_CSV, metavar="FILE", help="*.csv")
+    p.add_argument("--published", metavar="FILE", help="*.csv; by default this package's own")
     p.add_argument("--checkpoint", metavar="F", help=CHECKPOINT)
     p.add_argument("-o", "--output", default="figures", metavar="DIR", help="where to")
     add_settings(p)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import numpy as np
 from tabulate import tabulate
@@ -20,6 +20,7 @@ from sspq.quantizers.scope import VARIANTS
 from sspq.report.size import MIB
 from sspq.report.summary import summarize
 from sspq.training import checkpoint
+from sspq.training.classifier import Classifier
 from sspq.training.console import quieten
 
 CHECKPOINT = "checkpoint: a run's folder, or a prefix such as model-100"
@@ -58,6 +59,12 @@ def _settings(args: argparse.Namespace) -> Dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def given_settings(args: argparse.Namespace) -> List[str]:
+    """Which options of :func:`add_settings` were given, as they are written."""
+    names = [name for name in ("model", *_SETTINGS) if getattr(args, name, None) is not None]
+    return ["`--%s`" % name.replace("_", "-") for name in names]
+
+
 def open_model(args: argparse.Namespace) -> Checkpoint:
     """What ``checkpoint`` and the options of :func:`add_settings` say."""
     return open_checkpoint(args.checkpoint, args.model, **_settings(args))
@@ -88,38 +95,50 @@ def _summary(args: argparse.Namespace) -> None:
 
 def _pack(args: argparse.Namespace) -> None:
     _check_ending(args.output, container.ENDING)
+    least = 1 if args.data else 0
+    if args.images < least:
+        raise ValueError(
+            "`--images` must be at least %d%s, got %d"
+            % (least, " with `--data`" if args.data else "", args.images)
+        )
     source = open_model(args)
+    # Ahead of the packed file: without the images, an old one stays as it is.
+    batches = _images_to_compare(source.model, args.data, args.images)
     packed = pack(source, args.fold_bn, args.rest, args.pack_linear_bits)
     size = container.write(args.output, packed, "xz" if args.entropy_coded else "plain")
     packed = container.read(args.output)
     print(_size_line(args.output, size, packed))
-    _compare(source, packed, args)
+    if args.images:
+        _compare(source, packed, batches, args)
 
 
-def _compare(source: Checkpoint, packed: container.Packed, args: argparse.Namespace) -> None:
+def _images_to_compare(model: Classifier, data: str, count: int) -> Iterator[np.ndarray]:
+    if not data:
+        return images.noise(model, count)
+    return images.first(images.test_batches(model, data), count)
+
+
+def _compare(
+    source: Checkpoint,
+    packed: container.Packed,
+    batches: Iterable[np.ndarray],
+    args: argparse.Namespace,
+) -> None:
     """Runs both on the same images and tells the difference of the logits."""
-    if args.images < 1:
-        return
-    if args.data:
-        batches = images.test_batches(source.model, args.data)
-        what, batch = "test images", next(batches)[0][: args.images]
-    else:
-        spec = source.model.inputs()[0]
-        shape = [args.images] + spec.shape.as_list()[1:]
-        noise = np.random.RandomState(0).randint(0, 256, shape)
-        what, batch = "images of noise", noise.astype(spec.dtype.as_numpy_dtype)
-    before = predictor.of_checkpoint(source).logits(batch)
+    before = predictor.of_checkpoint(source)
     settings = {k: v for k, v in _settings(args).items() if k == "data_format"}
-    after = predictor.of_packed(packed, **settings).logits(batch)
+    after = predictor.of_packed(packed, **settings)
+    count, same, off, largest = 0, 0, 0.0, 0.0
+    for batch in batches:
+        one, other = [images.check_finite(p.logits(batch)) for p in (before, after)]
+        count += len(batch)
+        same += int((other.argmax(1) == one.argmax(1)).sum())
+        off = max(off, np.abs(other - one).max())
+        largest = max(largest, np.abs(one).max())
+    what = "test images" if args.data else "images of noise"
     print(
-        "logits of %d %s: off by at most %.2g, of %.2g; the largest is the same in %d"
-        % (
-            len(batch),
-            what,
-            np.abs(after - before).max(),
-            np.abs(before).max(),
-            (after.argmax(1) == before.argmax(1)).sum(),
-        )
+        "logits of %d %s%s: off by at most %.2g, of %.2g; the largest is the same in %d"
+        % (count, what, ", all there are" if count < args.images else "", off, largest, same)
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from sspq import models
 from sspq.cli import main
 from sspq.data import demo_tree, digits
-from tests.export.models import save, small
+from tests.export.models import one_nan, save, small
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,55 @@ def test_int8_is_calibrated_on_images_of_the_data_set(folder, tmp_path, capsys):
         assert why in text and len(text.splitlines()) == 1
     of_tensorflow = ("export", folder, "-o", "m.pb", "--int8", "--calibrate", "digits")
     assert "`--int8` is for ONNX, got m.pb" in error(capsys, *of_tensorflow)
+
+
+def test_a_refused_pack_leaves_the_old_file_alone(folder, tmp_path, capsys):
+    file = tmp_path / "m.sspq.safetensors"
+    file.write_bytes(b"old")
+    for arguments, why in (
+        (("--data", tmp_path / "nope"), "nope"),
+        (("--images", "-5"), "`--images` must be at least 0, got -5"),
+        (("--data", "digits", "--images", 0), "`--images` must be at least 1 with `--data`, got 0"),
+    ):
+        assert main([str(a) for a in ("pack", folder, "-o", file, *arguments)]) == 2
+        out, err = capsys.readouterr()
+        assert why in err and len(err.splitlines()) == 1 and not out
+        assert file.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "count, told", [(100, "100 test images:"), (100000, "360 test images, all there are:")]
+)
+def test_packing_compares_as_many_test_images_as_asked_for(count, told, folder, tmp_path, capsys):
+    file = tmp_path / "m.sspq.safetensors"
+    text = output(capsys, "pack", folder, "-o", file, "--data", "digits", "--images", count)
+    number = told.split()[0]
+    assert "logits of %s off by at most 0," % told in text
+    assert text.endswith("the largest is the same in %s\n" % number)
+
+
+def test_packing_compares_as_much_noise_as_asked_for(folder, tmp_path, capsys):
+    text = output(capsys, "pack", folder, "-o", tmp_path / "m.safetensors", "--images", 70)
+    assert "logits of 70 images of noise: " in text and "the same in 70\n" in text
+
+
+def test_a_network_that_has_diverged_is_refused(tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    save(run, small(bitw=4), one_nan("fct/W"))
+    image = tmp_path / "digit.png"
+    cv2.imwrite(str(image), digits.load().test_images[0])
+    onnx = tmp_path / "n.onnx"
+    for arguments, why in (
+        (("pack", run, "-o", tmp_path / "n.safetensors", "--fold-bn"), "fct/W has 1 value"),
+        (("export", run, "-o", onnx), "fct/W has 1 value"),
+        (("export", run, "-o", onnx, "--int8", "--calibrate", "digits"), "fct/W has 1 value"),
+        (("predict", run, image, "--data", "digits"), "logits of the images are not finite"),
+        (("eval", run, "--data", "digits"), "the network has diverged"),
+    ):
+        text = error(capsys, *arguments)
+        assert why in text and "diverged" in text and len(text.splitlines()) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "digit.png"}
 
 
 def test_a_packed_file_can_be_looked_into_and_unpacked(folder, tmp_path, capsys):

@@ -24,15 +24,19 @@ def load(spec: str | os.PathLike[str], download: bool = False) -> Dataset:
         spec: ``"digits"`` for scikit-learn's digits, or where CIFAR-100 is: a directory that
             holds ``cifar-100-python.tar.gz`` or the unpacked ``cifar-100-python``, that folder
             itself, or the archive itself. A directory called digits is ``./digits``.
-        download: fetch CIFAR-100 into the directory if it is not there. Digits need no download.
+        download: fetch CIFAR-100 into the directory if it is not there.
 
     Returns:
         The data set, verified.
 
     Raises:
-        DataError: there is no such data, it is damaged, or the download failed.
+        DataError: there is no such data, it is damaged, or cannot be downloaded.
     """
     path = os.fspath(spec)
     if not path:
         raise DataError("--data is empty: expected `digits` or the directory of CIFAR-100")
-    return digits.load() if path == "digits" else cifar.load(path, download)
+    if path != "digits":
+        return cifar.load(path, download)
+    if download:
+        raise DataError("`--download` is for the directory of CIFAR-100; 'digits' need none")
+    return digits.load()

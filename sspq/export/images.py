@@ -64,6 +64,21 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     return iter(flow)
 
 
+def first(batches: Iterable[Any], count: int) -> Iterator[np.ndarray]:
+    """The images of the first ``count`` in batches of ``BATCH``, or of all if there are less."""
+    left = range(count, 0, -BATCH)
+    return (images[:n] for n, (images, _) in zip(left, batches))
+
+
+def noise(model: Classifier, count: int) -> Iterator[np.ndarray]:
+    """``count`` images of noise in batches, always the same."""
+    spec = model.inputs()[0]
+    random = np.random.RandomState(0)
+    for left in range(count, 0, -BATCH):
+        shape = [min(left, BATCH)] + spec.shape.as_list()[1:]
+        yield random.randint(0, 256, shape).astype(spec.dtype.as_numpy_dtype)
+
+
 def calibration_batches(model: Classifier, spec: str, count: int) -> Iterator[np.ndarray]:
     """Training images, spread evenly over all there are, for the ranges of activations.
 
@@ -149,7 +164,23 @@ def evaluate(predictor: Predictor, batches: Iterable[Any]) -> dict[str, float]:
     return tally.result()
 
 
+def check_finite(logits: np.ndarray) -> np.ndarray:
+    """The logits of images, as they are.
+
+    Raises:
+        ValueError: there are NaN or infinities among them.
+    """
+    if not np.isfinite(logits).all():
+        raise ValueError("the logits of the images are not finite: the network has diverged")
+    return logits
+
+
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of ``[N, num_classes]``."""
+    """Softmax of ``[N, num_classes]``.
+
+    Raises:
+        ValueError: there are NaN or infinities among the logits.
+    """
+    check_finite(logits)
     e = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)

@@ -49,13 +49,15 @@ def pack(
             output, if the graph does not quantize it.
 
     Raises:
-        ValueError: an option does not apply, or the checkpoint belongs to another model.
+        ValueError: an option does not apply, or the checkpoint belongs to another model or has
+            values that are not finite.
     """
     if rest not in RESTS:
         raise ValueError("`rest` must be one of %s, got %r" % (RESTS, rest))
     model = source.model
     layers = read_layers(model)
     variables, quantized = read_values(source)
+    check_finite(source, variables)
     tensors: Dict[str, Encoded] = {}
     for name, values in quantized.items():
         bits = model.weight_bits.of(name)
@@ -80,6 +82,17 @@ def pack(
     if source.top1 is not None:
         facts["checkpoint_top1"] = source.top1
     return Packed(models.identity(model), dict(sorted(tensors.items())), facts)
+
+
+def check_finite(source: Checkpoint, variables: Values) -> None:
+    """Raises ValueError, naming the variable, if one of a checkpoint's has NaN or infinities."""
+    for name, values in sorted(variables.items()):
+        count = np.size(values) - np.count_nonzero(np.isfinite(values))
+        if count:
+            raise ValueError(
+                "%s: of %s, %d of %d values are NaN or infinite: the network has diverged"
+                % (source.prefix, name, count, np.size(values))
+            )
 
 
 def unpack(packed: Packed, **settings: Any) -> Tuple[Classifier, Values]:

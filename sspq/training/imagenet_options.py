@@ -5,7 +5,7 @@ import os
 from typing import NamedTuple, Optional, Union
 
 from sspq.data.augment import RELEASED, Augmentation, CaffeAugmentation
-from sspq.graphs.imagenet import BLOCKS, MODES
+from sspq.graphs.imagenet import BLOCKS, MODES, SHIFT_MODES
 from sspq.training import options, trainers
 from sspq.training.imagenet_model import GRAPHS
 from sspq.training.schedule import Schedule, warmed_up, within
@@ -159,6 +159,7 @@ def check(step: Step, args: argparse.Namespace) -> None:
         raise ValueError("`--processes` must be at least 0, got %r" % args.processes)
     if args.base_lr is not None:
         options.check_rate(args.base_lr)
+    _check_shifts(args)
     augmentation(args)
     schedule(step, args)
     if args.flops:
@@ -171,3 +172,16 @@ def check(step: Step, args: argparse.Namespace) -> None:
         )
     if args.fake and args.eval:
         raise ValueError("`--fake` has no images to evaluate on: give --data")
+
+
+def _check_shifts(args: argparse.Namespace) -> None:
+    """Refuses options of shifts where the network has none."""
+    asked = {
+        "`--shift-lr-mult`": args.shift_lr_mult != 1.0,
+        "`--shift-normalize`": args.shift_normalize,
+    }
+    given = [option for option, is_given in asked.items() if is_given]
+    if given and args.mode not in SHIFT_MODES:
+        raise ValueError(
+            "%s: of shift networks, which mode %s is not" % (", ".join(given), args.mode)
+        )

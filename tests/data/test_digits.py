@@ -103,3 +103,8 @@ def test_a_name_that_is_empty_is_refused():
 def test_a_data_set_that_is_not_what_it_says_is_refused(digits, change, reason):
     with pytest.raises(DataError, match=reason):
         dataclasses.replace(digits, **change)
+
+
+def test_digits_cannot_be_downloaded():
+    with pytest.raises(DataError, match="`--download` is for .* CIFAR-100; 'digits' need none"):
+        load("digits", download=True)

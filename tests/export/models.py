@@ -36,6 +36,18 @@ def noise(model, count=2):
     return values.astype(spec.dtype.as_numpy_dtype)
 
 
+def one_nan(name):
+    """Sets the first value of a variable to NaN, as in a network that has diverged."""
+
+    def change(sess):
+        (variable,) = [v for v in tf.global_variables() if v.op.name == name]
+        values = sess.run(variable)
+        values.flat[0] = np.nan
+        variable.load(values, sess)
+
+    return change
+
+
 def every_kind_of_shift(sess, fractions=True):
     """Sets all shifts to whole and broken pixels, within one, beyond one and beyond the image."""
     kinds = [0, 1, -1, 2, -3, 31, -40, 1e9, -1e9]

@@ -18,7 +18,7 @@ from sspq.report.layers import read_layers
 from sspq.report.size import MIB, model_size
 from sspq.report.summary import summarize
 from sspq.slq import cluster, initial_centres
-from tests.export.models import noise, save, small
+from tests.export.models import noise, one_nan, save, small
 
 NOTHING = re.compile(r"(?!)")
 LSSPQ50 = dict(bitw=1, image_size=64)
@@ -199,6 +199,13 @@ def test_options_that_do_not_apply_are_refused(sspq34, tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(sspq34):
     with pytest.raises(ValueError, match="belongs to another graph"):
         pack(sspq34._replace(model=models.build("sspq34", num_classes=11)))
+
+
+@pytest.mark.parametrize("name", ["fct/W", "conv3blk1/conv1x1a/W", "conv2/bnlast/mean/EMA"])
+def test_a_checkpoint_with_a_nan_is_refused_by_the_variable_s_name(name, tmp_path):
+    source = save(tmp_path, small(bitw=4), one_nan(name))
+    with pytest.raises(ValueError, match="model-7: %s has 1 value .* diverged" % name):
+        pack(source)
 
 
 def test_the_run_s_settings_say_which_model_it_is(sspq34, tmp_path):

@@ -10,7 +10,7 @@ from sspq.cli import main
 from sspq.files import write_json
 from sspq.report import canvas, figures, results, weights
 from sspq.report.results import Result
-from tests.export.models import save, small
+from tests.export.models import one_nan, save, small
 from tests.report.test_chain import STEPS
 
 
@@ -105,3 +105,24 @@ def test_the_command_draws_reports_and_a_checkpoint(tmp_path, capsys):
     assert set(capsys.readouterr().out.split()) == {str(out / name) for name in names}
     assert main(["figures", "-o", str(out)]) == 2
     assert "`--reports` or `--checkpoint` is missing" in capsys.readouterr().err
+
+
+def test_a_network_that_has_diverged_is_not_drawn(tmp_path, capsys):
+    save(tmp_path, small(bitw=4), one_nan("conv2blk1/shift_q/SP/SP"))
+    assert main(["figures", "--checkpoint", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "conv2blk1/shift_q/SP/SP has 1 value" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        (("--reports", "--model", "sspq34"), "`--model`: of a network"),
+        (("--reports", "--bitw", "4", "--num-classes", "10"), "`--bitw`, `--num-classes`: of a"),
+        (("--checkpoint", "none", "--published", "own.csv"), "`--published` is for `--reports`"),
+    ],
+)
+def test_options_of_what_is_not_drawn_are_refused(options, why, tmp_path, capsys):
+    out = tmp_path / "figures"
+    assert main(["figures", *options, "-o", str(out)]) == 2
+    assert why in capsys.readouterr().err and not out.exists()
