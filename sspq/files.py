@@ -8,13 +8,18 @@ from typing import Any, Iterator, Union
 _MARK = ".sspq-tmp"  # no file of a user has it in its name
 
 
+def temporary_name(path: str) -> str:
+    """Where to write what becomes ``path`` when it is whole; it has the same ending."""
+    return path + _MARK + os.path.splitext(path)[1]
+
+
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """The name of a file to write, with the ending of ``path``, which then replaces ``path``.
+    """The :func:`temporary_name` of a file to write, which then replaces ``path``.
 
     An error leaves ``path`` as it was, and nothing else.
     """
-    temporary = path + _MARK + os.path.splitext(path)[1]
+    temporary = temporary_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -24,7 +29,7 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether the file is one of :func:`replacing`'s, left behind by a kill."""
+    """Whether the name is a :func:`temporary_name`, left behind by a kill."""
     path, mark, ending = name.rpartition(_MARK)
     return bool(path and mark) and ending == os.path.splitext(path)[1]
 

@@ -8,7 +8,7 @@ from sspq.compat import tf
 from sspq.export.container import Packed
 from sspq.export.pack import unpack
 from sspq.export.shift_kernel import shift_kernel
-from sspq.files import write_atomically, write_json
+from sspq.files import temporary_name, write_atomically, write_json
 from sspq.report.layers import inference_graph
 
 INPUT, OUTPUTS = "input", ("logits", "probabilities")
@@ -78,7 +78,7 @@ def save_model(folder: str, packed: Packed, keep_shift: bool = False) -> int:
     if os.path.exists(folder):
         raise FrozenGraphError("%s exists already; name a folder that does not" % folder)
     frozen = freeze(packed, keep_shift)
-    temporary = folder.rstrip(os.sep) + ".tmp"
+    temporary = temporary_name(folder.rstrip(os.sep))
     shutil.rmtree(temporary, ignore_errors=True)
     with tf.Graph().as_default() as graph, tf.Session() as sess:
         tf.import_graph_def(frozen, name="")

@@ -148,7 +148,9 @@ def test_kept_shifts_need_the_op_library_and_give_the_same(tmp_path):
 def test_a_saved_model_says_which_model_it_is_and_replaces_nothing(tmp_path):
     packed = pack(save(tmp_path, small()))
     path = str(tmp_path / "saved")
+    (tmp_path / "saved.tmp").mkdir()  # of a user
     size = frozen.save_model(path, packed)
+    assert sorted(n for n in os.listdir(str(tmp_path)) if "saved" in n) == ["saved", "saved.tmp"]
     assert size > os.path.getsize(os.path.join(path, "saved_model.pb")) > 600000
     assert models.rebuild(read_json(os.path.join(path, frozen.DESCRIPTION))).num_classes == 10
     with pytest.raises(FrozenGraphError, match="saved exists already"):
