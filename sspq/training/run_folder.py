@@ -66,7 +66,7 @@ class RunFolder:
         before = read_json(self.file(SETTINGS))
         if not self._holds_results():
             write_json(self.file(SETTINGS), settings)
-        elif before is None:
+        elif not isinstance(before, dict):
             raise RunFolderError(
                 "`--log`: %s holds checkpoints, a history or a report, but no %s that says which "
                 "run they are of; give another folder" % (path, SETTINGS)

@@ -39,6 +39,13 @@ def test_a_run_that_was_refused_at_its_start_is_in_nobody_s_way(tmp_path):
     RunFolder(str(tmp_path), dict(SETTINGS, seed=1), resume=False)
 
 
+def test_settings_that_tell_nothing_count_as_none(tmp_path):
+    begin(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(RunFolderError, match="no run.json that says which run they are of"):
+        RunFolder(str(tmp_path), SETTINGS, resume=True)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("name", ["model-50.index", "history.json", "history.csv", "report.json"])
 def test_results_of_nobody_knows_which_run_are_left_alone(tmp_path, name, resume):
