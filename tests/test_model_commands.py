@@ -126,9 +126,9 @@ def test_a_network_that_has_diverged_is_refused(tmp_path, capsys):
     cv2.imwrite(str(image), digits.load().test_images[0])
     onnx = tmp_path / "n.onnx"
     for arguments, why in (
-        (("pack", run, "-o", tmp_path / "n.safetensors", "--fold-bn"), "fct/W has 1 value"),
-        (("export", run, "-o", onnx), "fct/W has 1 value"),
-        (("export", run, "-o", onnx, "--int8", "--calibrate", "digits"), "fct/W has 1 value"),
+        (("pack", run, "-o", tmp_path / "n.safetensors", "--fold-bn"), "of fct/W, 1 of 1280"),
+        (("export", run, "-o", onnx), "of fct/W, 1 of 1280"),
+        (("export", run, "-o", onnx, "--int8", "--calibrate", "digits"), "of fct/W, 1 of 1280"),
         (("predict", run, image, "--data", "digits"), "logits of the images are not finite"),
         (("eval", run, "--data", "digits"), "the network has diverged"),
     ):
