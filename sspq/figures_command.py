@@ -8,7 +8,7 @@ import numpy as np
 
 from sspq.export.pack import check_finite
 from sspq.export.source import read_values
-from sspq.model_commands import CHECKPOINT, add_settings, given_settings, open_model, quietly
+from sspq.model_commands import CHECKPOINT, add_settings, open_model, quietly, refuse_settings
 from sspq.report import figures, results, weights
 
 _SHIFT = "/SP/SP"
@@ -17,9 +17,8 @@ _SHIFT = "/SP/SP"
 def _figures(args: argparse.Namespace) -> None:
     if args.reports is None and args.checkpoint is None:
         raise ValueError("`--reports` or `--checkpoint` is missing: name what is to be drawn")
-    given = given_settings(args)
-    if args.checkpoint is None and given:
-        raise ValueError("%s: of a network, and `--checkpoint` is missing" % ", ".join(given))
+    if args.checkpoint is None:
+        refuse_settings(args, "of a network, and `--checkpoint` is missing")
     if args.reports is None and args.published is not None:
         raise ValueError("`--published` is for `--reports`, which is missing")
     os.makedirs(args.output, exist_ok=True)

@@ -22,6 +22,7 @@ from sspq.report.summary import summarize
 from sspq.training import checkpoint
 from sspq.training.classifier import Classifier
 from sspq.training.console import quieten
+from sspq.training.options import refuse
 
 CHECKPOINT = "checkpoint: a run's folder, or a prefix such as model-100"
 _MODEL = CHECKPOINT + "; or a packed or ONNX file"
@@ -59,10 +60,9 @@ def _settings(args: argparse.Namespace) -> Dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def given_settings(args: argparse.Namespace) -> List[str]:
-    """Which options of :func:`add_settings` were given, as they are written."""
-    names = [name for name in ("model", *_SETTINGS) if getattr(args, name, None) is not None]
-    return ["`--%s`" % name.replace("_", "-") for name in names]
+def refuse_settings(args: argparse.Namespace, why: str) -> None:
+    """Raises ValueError if any option of :func:`add_settings` was given."""
+    refuse(args, dict.fromkeys(("model", *_SETTINGS)), why)
 
 
 def open_model(args: argparse.Namespace) -> Checkpoint:

@@ -116,12 +116,7 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
 
 
 def _history(folder: str) -> List[history.Row]:
-    path = os.path.join(folder, history.JSON_NAME)
-    rows = read_json(path)
-    if rows is None:
-        return []
-    if not isinstance(rows, list):
-        raise ChainError("%s must be a list of epochs, got %r" % (path, rows))
+    path, rows = os.path.join(folder, history.JSON_NAME), history.read(folder)
     for place, row in enumerate(rows, 1):
         check_fields("%s, entry %d" % (path, place), row, _COLUMNS)
     return rows

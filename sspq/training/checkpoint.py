@@ -101,14 +101,14 @@ def resolve(path: str, name: str = "`--load`") -> str:
         if prefix.endswith(ending):
             prefix = prefix[: -len(ending)]
     wrong = damage(prefix)
-    if wrong is not None and prefix == path and os.path.isfile(path) and not path.endswith(NPZ):
+    if wrong is None:
+        return prefix
+    if prefix == path and os.path.isfile(path) and not path.endswith(NPZ):
         raise CheckpointError(
             "%s: %s is no checkpoint; expected a run's folder, a prefix such as model-100, one of "
             "the files behind it, or an .npz file" % (name, path)
         )
-    if wrong is not None:
-        raise CheckpointError("%s: %s is not a complete checkpoint: %s" % (name, path, wrong))
-    return prefix
+    raise CheckpointError("%s: %s is not a complete checkpoint: %s" % (name, path, wrong))
 
 
 def fingerprint(prefix: str) -> str:

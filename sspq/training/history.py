@@ -30,8 +30,18 @@ COLUMNS = (
 
 
 def read(folder: str) -> List[Row]:
-    """The rows of a run, one an epoch; empty when there are none."""
-    return read_json(os.path.join(folder, JSON_NAME)) or []
+    """The rows of a run, one an epoch; empty when there are none.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    path = os.path.join(folder, JSON_NAME)
+    rows = read_json(path)
+    if rows is None:
+        return []
+    if not isinstance(rows, list):
+        raise ValueError("%s must be a list of epochs, got %r" % (path, rows))
+    return rows
 
 
 def write(folder: str, rows: List[Row]) -> None:

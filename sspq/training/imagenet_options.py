@@ -159,7 +159,9 @@ def check(step: Step, args: argparse.Namespace) -> None:
         raise ValueError("`--processes` must be at least 0, got %r" % args.processes)
     if args.base_lr is not None:
         options.check_rate(args.base_lr)
-    _check_shifts(args)
+    if args.mode not in SHIFT_MODES:
+        why = "of shift networks, which mode %s is not" % args.mode
+        options.refuse(args, options.OF_SHIFTS, why)
     augmentation(args)
     schedule(step, args)
     if args.flops:
@@ -172,16 +174,3 @@ def check(step: Step, args: argparse.Namespace) -> None:
         )
     if args.fake and args.eval:
         raise ValueError("`--fake` has no images to evaluate on: give --data")
-
-
-def _check_shifts(args: argparse.Namespace) -> None:
-    """Refuses options of shifts where the network has none."""
-    asked = {
-        "`--shift-lr-mult`": args.shift_lr_mult != 1.0,
-        "`--shift-normalize`": args.shift_normalize,
-    }
-    given = [option for option, is_given in asked.items() if is_given]
-    if given and args.mode not in SHIFT_MODES:
-        raise ValueError(
-            "%s: of shift networks, which mode %s is not" % (", ".join(given), args.mode)
-        )

@@ -1,7 +1,7 @@
 """The options that the training scripts share, and what is refused about them."""
 
 import argparse
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from sspq.compat import has_gpu
 from sspq.graphs.blocks import DATA_FORMATS
@@ -65,6 +65,18 @@ def add_shift(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--shift-normalize", action="store_true", help="normalize each channel's shift gradient"
     )
+
+
+# The options of add_shift and their defaults.
+OF_SHIFTS: Dict[str, Any] = {"shift_lr_mult": 1.0, "shift_normalize": False}
+
+
+def refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None:
+    """Raises ValueError, naming them, if any of these options is not at its default."""
+    given = [name for name, value in defaults.items() if getattr(args, name) != value]
+    if given:
+        options = ", ".join("`--%s`" % name.replace("_", "-") for name in given)
+        raise ValueError("%s: %s" % (options, why))
 
 
 def add_schedule(

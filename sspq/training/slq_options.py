@@ -105,23 +105,16 @@ _OF_FILES = {
     "no_colour": False,
     "no_mirror": False,
 }
-_OF_SHIFTS = {"shift_lr_mult": 1.0, "shift_normalize": False, "shift_no_decay": False}
-
-
-def _refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None:
-    given = [name for name, value in defaults.items() if getattr(args, name) != value]
-    if given:
-        options = ", ".join("`--%s`" % name.replace("_", "-") for name in given)
-        raise ValueError("%s: %s" % (options, why))
+_OF_SHIFTS = {**options.OF_SHIFTS, "shift_no_decay": False}
 
 
 def _check_network(args: argparse.Namespace) -> None:
     """Refuses options that are not of the network."""
     network = NETWORKS[args.model]
     if not network.image_size:
-        _refuse(args, _OF_FILES, "of ILSVRC images, which %s does not take" % args.model)
+        options.refuse(args, _OF_FILES, "of ILSVRC images, which %s does not take" % args.model)
     if not network.shifts:
-        _refuse(args, _OF_SHIFTS, "of shift networks, which %s is not" % args.model)
+        options.refuse(args, _OF_SHIFTS, "of shift networks, which %s is not" % args.model)
     elif network.image_size and args.shift_no_decay:
         raise ValueError("`--shift-no-decay` is not of %s: its shifts never decay" % args.model)
     if network.as_caffe and (args.min_area != LEAST_AREA or args.no_colour):
