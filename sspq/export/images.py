@@ -155,11 +155,12 @@ def evaluate(predictor: Predictor, batches: Iterable[Any]) -> dict[str, float]:
     for images, labels in batches:
         logits = predictor.logits(images).astype(np.float64)
         own = logits[np.arange(len(labels)), labels]
-        larger = (logits > own[:, None]).sum(1)
         finite = np.isfinite(logits).all(1)
+        with np.errstate(invalid="ignore"):  # a cost that is NaN says enough
+            larger = (logits > own[:, None]).sum(1)
+            most = logits.max(1)
+            cost = most + np.log(np.exp(logits - most[:, None]).sum(1)) - own
         wrong = [~(finite & (larger < k)) for k in (1, 5)]
-        most = logits.max(1)
-        cost = most + np.log(np.exp(logits - most[:, None]).sum(1)) - own
         tally.add(wrong[0], wrong[1], float(cost.mean()))
     return tally.result()
 

@@ -10,6 +10,7 @@ from sspq.compat import tf
 from sspq.files import read_json
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS
 from sspq.report.layers import inference_graph
+from sspq.report.results import NUMBER_OR_NULL, check_fields
 from sspq.training import checkpoint
 from sspq.training.classifier import Classifier
 from sspq.training.run_folder import REPORT, SETTINGS
@@ -40,7 +41,8 @@ def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> C
         settings: override those.
 
     Raises:
-        ValueError: there is no complete checkpoint, or nothing says which model it is of.
+        ValueError: there is no complete checkpoint, nothing says which model it is of, or the run's
+            report is damaged.
     """
     prefix = checkpoint.resolve(path, "checkpoint")
     folder = os.path.dirname(prefix)
@@ -52,10 +54,13 @@ def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> C
             "%s: there is no %s beside the checkpoint that says which model it is of; name it by "
             "--model" % (path, SETTINGS)
         )
-    report = read_json(os.path.join(folder, REPORT))
-    is_last = report is not None and not settings and prefix == checkpoint.last_complete(folder)
-    top1 = report.get("top1") if is_last else None
-    return Checkpoint(models.rebuild(run, **settings), prefix, top1)
+    model, top1 = models.rebuild(run, **settings), None
+    file = os.path.join(folder, REPORT)
+    report = read_json(file)
+    if report is not None and not settings and prefix == checkpoint.last_complete(folder):
+        check_fields(file, report, {"top1": NUMBER_OR_NULL})
+        top1 = report["top1"]
+    return Checkpoint(model, prefix, top1)
 
 
 def check_fits(source: Checkpoint) -> None:

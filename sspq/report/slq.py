@@ -7,9 +7,10 @@ import numpy as np
 
 from sspq.files import read_json, write_json
 from sspq.report import canvas
+from sspq.report.results import NUMBER, OBJECT, Kind, check_fields
 from sspq.report.size import MIB
 from sspq.training.run_folder import REPORT
-from sspq.training.slq_report import read_stages
+from sspq.training.slq_report import read_stages, stage_folder
 
 STAGES = "stages.png"
 LAYERS = "layers"  # folder of the pictures of layers
@@ -19,6 +20,20 @@ FLOAT32, QUANTIZED = "float32", "slq"
 
 _BEFORE, _AFTER, _BETWEEN = canvas.GREY, canvas.BLUE, canvas.VERMILION
 _MOMENTS = ("before_freezing", "after_freezing", "after_training")
+
+# What tables and pictures need of a run's report, of a stage's, and of a layer in it.
+_LIST: Kind = ("a list", (list,))
+_REPORT_FIELDS = {"float32.top1": NUMBER, "float32.top5": NUMBER, "float32_bytes": NUMBER}
+_STAGE_FIELDS = {
+    "stage": NUMBER,
+    "epochs": _LIST,
+    "frozen_share": NUMBER,
+    "bytes": NUMBER,
+    "layers": OBJECT,
+    **{"accuracy.%s.top1" % moment: NUMBER for moment in _MOMENTS},
+    "accuracy.after_training.top5": NUMBER,
+}
+_LAYER_FIELDS = {"weights": NUMBER, "codebook": _LIST, "members": _LIST}
 
 
 class StagesError(ValueError):
@@ -31,9 +46,16 @@ def is_slq(folder: str) -> bool:
 
 
 def _read(folder: str) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
-    report, stages = read_json(os.path.join(folder, REPORT)), read_stages(folder)
+    path = os.path.join(folder, REPORT)
+    report, stages = read_json(path), read_stages(folder)
     if report is None or not stages:
         raise StagesError("%s: the run has not finished" % folder)
+    check_fields(path, report, _REPORT_FIELDS)
+    for number, stage in enumerate(stages, 1):
+        path = os.path.join(stage_folder(folder, number), REPORT)
+        check_fields(path, stage, _STAGE_FIELDS)
+    for name, layer in stages[-1]["layers"].items():
+        check_fields("%s, layer %s" % (path, name), layer, _LAYER_FIELDS)
     return report, stages
 
 
@@ -144,6 +166,7 @@ def report_slq(folder: str) -> str:
 
     Raises:
         StagesError: the run has not finished.
+        ResultsError: a report is damaged.
     """
     run = folder if read_stages(folder) else os.path.join(folder, QUANTIZED)
     report, stages = _read(run)

@@ -3,12 +3,15 @@
 import math
 from typing import Callable, Sequence
 
+import numpy as np
 from tensorpack.callbacks import Callback
 
 from sspq.compat import tf
 
 # (epoch from 1, current rate) -> rate of that epoch
 Schedule = Callable[[int, float], float]
+
+_LARGEST_LOG = math.log(np.finfo(np.float32).max)  # learning rates are variables of float32
 
 
 def stepwise_cosine(warmup: int, step: int, last: int, eta: float) -> Schedule:
@@ -75,7 +78,7 @@ def staged(start: float, factor: float, step: int, stages: Sequence[int]) -> Sch
 
     Args:
         start: at the first epoch of every stage, finite and above 0.
-        factor: finite and above 0.
+        factor: finite and above 0. All rates must be numbers of float32.
         step: at least 1 epoch.
         stages: epochs of each.
 
@@ -87,6 +90,12 @@ def staged(start: float, factor: float, step: int, stages: Sequence[int]) -> Sch
             raise ValueError("`%s` must be finite and above 0, got %r" % (name, value))
     if step < 1:
         raise ValueError("`rate_step` must be at least 1, got %r" % (step,))
+    times = (max(stages) - 1) // step
+    if math.log(start) + times * math.log(factor) > _LARGEST_LOG:
+        raise ValueError(
+            "`rate_factor` %r, %d times from %r on, gives a rate that is no number of float32"
+            % (factor, times, start)
+        )
     rates = [start * factor ** (place // step) for epochs in stages for place in range(epochs)]
     return lambda epoch, current: rates[epoch - 1]
 

@@ -55,6 +55,13 @@ def test_stages_take_finite_rates_above_0(value):
         staged(0.1, value, 1, [1])
 
 
+def test_stages_take_no_rates_that_float32_cannot_hold():
+    assert staged(0.1, 1e38, 5, [6])(6, 0.1) == 0.1 * 1e38
+    for factor, epochs in ((1e39, 6), (1e300, 16), (1e20, 11)):
+        with pytest.raises(ValueError, match="`rate_factor` .* no number of float32"):
+            staged(1.0, factor, 5, [epochs])
+
+
 @pytest.mark.parametrize("value", ["-1", "nan", "inf"])
 def test_a_factor_on_the_shifts_rate_is_finite_and_at_least_0(value):
     step = cifar.Step("S1", 8, 32, 1e-6, 200, False)

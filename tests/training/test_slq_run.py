@@ -11,6 +11,7 @@ from sspq.compat import tf
 from sspq.export.pack import pack, unpack
 from sspq.export.source import open_checkpoint
 from sspq.files import read_json, write_json
+from sspq.report.results import ResultsError
 from sspq.report.slq import StagesError, is_slq, report_slq
 from sspq.slq import SLQ
 from sspq.training import checkpoint, cifar_input, history, slq_options, slq_run
@@ -230,6 +231,25 @@ def test_an_unfinished_run_has_no_report(quantized, float32, tmp_path):
     (tmp_path / "slq" / "stage1" / "report.json").write_text(json.dumps({}))
     with pytest.raises(StagesError, match="slq: the run has not finished"):
         report_slq(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name, change, message",
+    [
+        ("report.json", {"float32": 3}, r"report.json: `float32.top1` is missing"),
+        ("stage1/report.json", {"bytes": "many"}, r"stage1.report.json: `bytes` must be a finite"),
+        ("stage2/report.json", {"accuracy": {}}, r"stage2.*: `accuracy.before_freezing.top1` is"),
+        ("stage2/report.json", {"layers": {"conv1/W": []}}, r"layer conv1/W: `weights` is missing"),
+    ],
+)
+def test_a_damaged_report_is_named(quantized, tmp_path, name, change, message):
+    for file in ("report.json", "stage1/report.json", "stage2/report.json"):
+        held = json.loads((quantized / file).read_text())
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(json.dumps(dict(held, **(change if file == name else {}))))
+    with pytest.raises(ResultsError, match=message):
+        report_slq(str(tmp_path))
+    assert not (tmp_path / "layers").exists()
 
 
 @pytest.mark.parametrize(
