@@ -229,24 +229,20 @@ template <typename T>
 struct CorrelateBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
-    if (m.windows) return RunOn<L, WindowRow<T, L>>(b, c);
-    if (IsFar<T, L>(m, c) && !m.integer) {
+    if (m.windows) return RunOn<L, WindowRow<T, L>, true>(b, c);  // see ShiftGradientRows
+    if (m.integer) return RunOn<L, GatheredRow<T, L>, true>(b, c);
+    if (IsFar<T, L>(m, c)) {
       T* const room = above + 3 * m.channels * m.out_w;
       return CorrelateFar<T, MostLanes<T>()>(m, b, c, x, gy, start, begin, end, room, sums_x,
                                              sums_y);
     }
-    RunOn<L, GatheredRow<T, L>>(b, c);
+    RunOn<L, GatheredRow<T, L>, false>(b, c);
   }
 
-  template <int L, typename Row>
+  template <int L, typename Row, bool kInteger>
   SSPQ_INLINE void RunOn(int64_t b, int64_t c) const {
-    if (m.stride_w == 1) {
-      if (m.integer) return Run<L, Row, true, true>(b, c);
-      Run<L, Row, true, false>(b, c);
-    } else {
-      if (m.integer) return Run<L, Row, false, true>(b, c);
-      Run<L, Row, false, false>(b, c);
-    }
+    if (m.stride_w == 1) return Run<L, Row, true, kInteger>(b, c);
+    Run<L, Row, false, kInteger>(b, c);
   }
 
   template <int L, typename Row, bool kStrideOne, bool kInteger>

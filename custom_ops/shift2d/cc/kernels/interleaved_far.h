@@ -197,6 +197,8 @@ template <template <typename, int, int> class Visit, typename T, int L, int N, t
 SSPQ_INLINE void ForEachChunk(const FarBlock<T, L, N>& s, const T* in, const T* ahead, bool start,
                               int64_t begin, int64_t end, const Visits& visits) {
   const PixelMap<T>& m = s.m;
+  typedef decltype(visits(begin)) Columns;
+  constexpr int kMost = Columns::kMostStride;
   const int64_t stride = m.stride_h, most = FarRows(m, N), reach = WalkReach(s.window.rows);
   for (int64_t i = begin; i < end; start = false) {
     // As the walks do: the first row they have not come to, and the one after `rows` outputs.
@@ -208,11 +210,12 @@ SSPQ_INLINE void ForEachChunk(const FarBlock<T, L, N>& s, const T* in, const T* 
       rows = fit < rows ? fit : rows;
     }
     const int64_t below = top + reach + rows * stride, last = below < m.in_h ? below : m.in_h;
-    RunForWalk(s.window.columns, m.stride_w, AlongRows<T, L, N, Visit>{s, in, ahead, first, last});
+    RunForWalk<kMost>(s.window.columns, m.stride_w,
+                      AlongRows<T, L, N, Visit>{s, in, ahead, first, last});
     if (last > first) ahead += (last - first) * m.out_w * m.stride_w * (64 / sizeof(T));
-    const auto of_chunk = visits(i);
-    RunForWalk(s.window.rows, stride,
-               DownColumns<T, L, N, decltype(of_chunk)>{s, start, i, i + rows, first, of_chunk});
+    const Columns of_chunk = visits(i);
+    RunForWalk<kMost>(s.window.rows, stride,
+                      DownColumns<T, L, N, Columns>{s, start, i, i + rows, first, of_chunk});
     i += rows;
   }
 }
@@ -222,6 +225,7 @@ SSPQ_INLINE void ForEachChunk(const FarBlock<T, L, N>& s, const T* in, const T* 
 template <typename T, int L>
 struct BlendColumns {
   typedef Blend<T, L, 1> Visit;
+  static constexpr int kMostStride = kMostFarStride;
 
   SSPQ_INLINE Visit Begin() const {
     return {s.OfBlock(s.m.lo_y), s.OfBlock(s.m.hi_y), s.m.out_w * s.m.channels, ahead, nullptr};
@@ -252,6 +256,7 @@ SSPQ_INLINE void SampleFar(const PixelMap<T>& m, int64_t block, int64_t channel,
 template <typename T, int L>
 struct BackwardColumns {
   typedef BlendAndCorrelate<T, L> Visit;
+  static constexpr int kMostStride = 1;
 
   SSPQ_INLINE Visit Begin() const {
     const int64_t row = s.m.out_w * s.m.channels;
@@ -300,6 +305,7 @@ SSPQ_INLINE void BackwardFar(const PixelMap<T>& m, int64_t block, int64_t channe
 template <typename T, int L>
 struct CorrelateColumns {
   typedef Correlate<T, L> Visit;
+  static constexpr int kMostStride = kMostFarStride;
 
   SSPQ_INLINE Visit Begin() const {
     const int64_t row = s.m.out_w * s.m.channels;
