@@ -220,6 +220,7 @@ def test_what_export_writes_is_told_by_the_ending_or_the_format(folder, tmp_path
 def test_wrong_input_is_one_line(folder, tmp_path, capsys):
     garbage = tmp_path / "m.safetensors"
     garbage.write_bytes(b"nothing of the kind")
+    (tmp_path / "bad.onnx").write_bytes(b"nothing of the kind")
     for arguments, why in (
         (("summary",), "`--model` or `--checkpoint` is missing"),
         (("summary", "--model", "lspq51"), "got 'lspq51'"),
@@ -229,8 +230,9 @@ def test_wrong_input_is_one_line(folder, tmp_path, capsys):
         (("pack", tmp_path, "-o", tmp_path / "x.safetensors"), "no complete checkpoint"),
         (("pack", folder, "-o", tmp_path / "x.bin"), "`--output` must end in .safetensors"),
         (("unpack", garbage, "-o", garbage), "`--output` must end in .npz"),
-        (("eval", tmp_path / "none.onnx", "--data", "digits"), "none.onnx: cannot be loaded"),
+        (("eval", tmp_path / "bad.onnx", "--data", "digits"), "bad.onnx: cannot be loaded"),
         (("eval", tmp_path / "none.safetensors", "--data", "digits"), "No such file"),
+        (("eval", tmp_path / "none.onnx", "--data", "digits"), "there is no file"),
         (("eval", tmp_path / "none.onnx", "--data", "digits", "--bita", "8"), "drop the options"),
         (("export", garbage, "-o", "m.onnx"), "m.safetensors: "),
         (("export", folder, "-o", tmp_path / "none" / "m.onnx"), "No such file"),

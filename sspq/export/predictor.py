@@ -1,6 +1,7 @@
 """Logits of images from a checkpoint, a packed file or an ONNX file alike."""
 
 import json
+import os
 from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
@@ -70,8 +71,11 @@ def of_onnx(path: str) -> Predictor:
     """A file of :func:`sspq.export.onnx_graph.save`, in ONNX Runtime on the CPU.
 
     Raises:
-        ValueError: it cannot be loaded, was not written by sspq, or onnxruntime is not installed.
+        ValueError: it is missing, cannot be loaded, was not written by sspq, or onnxruntime is not
+            installed.
     """
+    if not os.path.isfile(path):
+        raise ValueError("there is no file %s" % path)
     try:
         import onnxruntime
     except ImportError as e:

@@ -103,6 +103,8 @@ def resolve(path: str, name: str = "`--load`") -> str:
     wrong = damage(prefix)
     if wrong is None:
         return prefix
+    if not glob.glob(glob.escape(prefix) + "*"):
+        raise CheckpointError("%s: there is no folder, checkpoint or file %s" % (name, path))
     if prefix == path and os.path.isfile(path) and not path.endswith(NPZ):
         raise CheckpointError(
             "%s: %s is no checkpoint; expected a run's folder, a prefix such as model-100, one of "

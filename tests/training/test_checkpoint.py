@@ -85,8 +85,11 @@ def test_a_checkpoint_may_be_named_by_folder_prefix_or_file(tmp_path):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="no complete checkpoint in the folder"):
         checkpoint.resolve(str(tmp_path))
-    with pytest.raises(checkpoint.CheckpointError, match="nowhere.index is missing"):
+    with pytest.raises(checkpoint.CheckpointError, match="no folder, checkpoint or file .*nowhere"):
         checkpoint.resolve(str(tmp_path / "nowhere"))
+    os.remove(save(str(tmp_path), 7) + ".index")
+    with pytest.raises(checkpoint.CheckpointError, match="model-7.index is missing"):
+        checkpoint.resolve(str(tmp_path / "model-7"))
 
 
 def restore(prefix, sess, ignore=(), **variables):
@@ -160,7 +163,9 @@ def test_a_file_of_another_kind_is_named_with_what_would_do(tmp_path):
 
 
 def test_a_missing_npz_file_is_named(tmp_path):
-    with pytest.raises(checkpoint.CheckpointError, match="nowhere.npz is not a complete"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="no folder, checkpoint or file .*nowhere.npz"
+    ):
         checkpoint.resolve(str(tmp_path / "nowhere.npz"))
 
 

@@ -207,7 +207,7 @@ def test_s2_refuses_a_checkpoint_of_another_graph(tmp_path, capsys):
     [
         ("s2", (), "`--load` is missing: give S1's checkpoint or log folder"),
         ("s1", ("--eval",), "`--load` is missing: give a checkpoint to evaluate"),
-        ("s2", ("--load", "nowhere"), "nowhere.index is missing"),
+        ("s2", ("--load", "nowhere"), "no folder, checkpoint or file nowhere"),
         ("s1", ("--batch", "65"), "`batch` must be"),
         ("s1", ("--batch", "0"), "`--batch` must be at least 1, got 0"),
         ("s1", ("--base_lr", "-1"), "`--base_lr` must be above 0, got -1.0"),

@@ -268,7 +268,7 @@ def test_a_damaged_report_is_named(quantized, tmp_path, name, change, message):
         (("--load", "x", "--rate-factor", "nan"), "`rate_factor` must be finite and above 0"),
         (("--load", "x", "--bita", 8), "`--bita` must be 32: lenet does not quantize activations"),
         (("--load", "x", "--val-every", 0), "`--val-every` must be at least 1, got 0"),
-        (("--load", "nowhere"), "nowhere.index is missing"),
+        (("--load", "nowhere"), "no folder, checkpoint or file nowhere"),
         (("--method", "float32", "--layers", "x"), "`--layers` are of slq and mlq, got them for"),
         (
             ("--load", "x", "--symbolic", "--meta-dir", "y"),
