@@ -32,13 +32,15 @@ def draw_shifts(shifts: Dict[str, np.ndarray], path: str) -> str:
     for axes, (name, shift) in zip(grid.ravel(), shifts.items()):
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-        axes.scatter(shift[0], shift[1], s=8, marker="o", facecolors="none", edgecolors=BLUE)
+        beyond = np.abs(shift).max(0) > limit
+        axes.scatter(
+            *shift[:, ~beyond], s=8, marker="o", facecolors="none", edgecolors=BLUE, clip_on=False
+        )
         axes.set_xlim(-limit, limit)
         axes.set_ylim(limit, -limit)  # as in an image: downwards
         axes.set_aspect("equal")
         axes.grid(alpha=0.3)
-        beyond = int((np.abs(shift).max(0) > limit).sum())
-        more = ", %d beyond" % beyond if beyond else ""
+        more = ", %d beyond" % beyond.sum() if beyond.any() else ""
         axes.set_title("%s\n%d channels%s" % (name, shift.shape[1], more), fontsize=7)
         axes.tick_params(labelsize=7)
     figure.supxlabel("shift along the width (pixels)", fontsize=9)
