@@ -10,7 +10,7 @@ from sspq.report import canvas
 from sspq.report.results import NUMBER, OBJECT, Kind, check_fields
 from sspq.report.size import MIB
 from sspq.training.run_folder import REPORT
-from sspq.training.slq_report import read_stages, stage_folder
+from sspq.training.slq_report import read_stages, stage_file
 
 STAGES = "stages.png"
 LAYERS = "layers"  # folder of the pictures of layers
@@ -52,7 +52,7 @@ def _read(folder: str) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
         raise StagesError("%s: the run has not finished" % folder)
     check_fields(path, report, _REPORT_FIELDS)
     for number, stage in enumerate(stages, 1):
-        path = os.path.join(stage_folder(folder, number), REPORT)
+        path = stage_file(folder, number)
         check_fields(path, stage, _STAGE_FIELDS)
     for name, layer in stages[-1]["layers"].items():
         check_fields("%s, layer %s" % (path, name), layer, _LAYER_FIELDS)

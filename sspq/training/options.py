@@ -57,18 +57,17 @@ def add_method(p: argparse.ArgumentParser) -> None:
     add_shift(p)
 
 
+# The options of add_shift and their defaults.
+OF_SHIFTS: Dict[str, Any] = {"shift_lr_mult": 1.0, "shift_normalize": False}
+
+
 def add_shift(p: argparse.ArgumentParser) -> None:
     """How the shifts are trained."""
-    p.add_argument(
-        "--shift-lr-mult", type=float, default=1.0, help="factor on the shifts' learning rate"
-    )
+    p.add_argument("--shift-lr-mult", type=float, help="factor on the shifts' learning rate")
     p.add_argument(
         "--shift-normalize", action="store_true", help="normalize each channel's shift gradient"
     )
-
-
-# The options of add_shift and their defaults.
-OF_SHIFTS: Dict[str, Any] = {"shift_lr_mult": 1.0, "shift_normalize": False}
+    p.set_defaults(**OF_SHIFTS)
 
 
 def refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None:

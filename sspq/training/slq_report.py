@@ -19,16 +19,16 @@ HISTOGRAM_BINS = 128
 StageReport = Dict[str, Any]
 
 
-def stage_folder(folder: str, stage: int) -> str:
-    """Where the report of a stage, from 1, is."""
-    return os.path.join(folder, "stage%d" % stage)
+def stage_file(folder: str, stage: int) -> str:
+    """The report of a stage, from 1."""
+    return os.path.join(folder, "stage%d" % stage, REPORT)
 
 
 def read_stages(folder: str) -> List[StageReport]:
     """The reports of a run's stages that have begun, in order."""
     found: List[StageReport] = []
     while True:
-        report = read_json(os.path.join(stage_folder(folder, len(found) + 1), REPORT))
+        report = read_json(stage_file(folder, len(found) + 1))
         if report is None:
             return found
         found.append(report)
@@ -69,7 +69,7 @@ class StageReports(Callback, Observer):
         total = sum(entry["weights"] for entry in layers.values())
         finished = {n: len(s.centres) for n, s in states.items() if s.finished}
         size = model_size(variables_of(self._model), self._model.weight_bits, finished)
-        os.makedirs(stage_folder(self._folder, stage), exist_ok=True)
+        os.makedirs(os.path.dirname(self._path(stage)), exist_ok=True)
         self._write(
             stage,
             {
@@ -111,7 +111,7 @@ class StageReports(Callback, Observer):
 
     def _path(self, stage: int) -> str:
         assert self._folder is not None
-        return os.path.join(stage_folder(self._folder, stage), REPORT)
+        return stage_file(self._folder, stage)
 
     def _write(self, stage: int, report: StageReport) -> None:
         write_json(self._path(stage), report)

@@ -225,11 +225,12 @@ __attribute__((noinline)) void CorrelateBlock(const PixelMap<T>& m, int64_t bloc
   sums.Store();
 }
 
+// Windows come here only with integer shifts.
 template <typename T>
 struct CorrelateBand {
   template <int L>
   SSPQ_INLINE void Run(int64_t b, int64_t c) const {
-    if (m.windows) return RunOn<L, WindowRow<T, L>, true>(b, c);  // see ShiftGradientRows
+    if (m.windows) return RunOn<L, WindowRow<T, L>, true>(b, c);
     if (m.integer) return RunOn<L, GatheredRow<T, L>, true>(b, c);
     if (IsFar<T, L>(m, c)) {
       T* const room = above + 3 * m.channels * m.out_w;

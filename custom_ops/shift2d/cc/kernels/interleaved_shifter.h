@@ -176,13 +176,14 @@ class PairWalk {
 // Calls body.Run<kReach, kStride>() for distances of 0 to count - 1 and strides of up to kMost.
 template <int kReach, int kMost, typename Body>
 SSPQ_INLINE void RunForStride(int64_t stride, const Body& body) {
+  constexpr int kTwo = kMost > 2 ? 2 : kMost;  // no code for strides above kMost
   if (stride == 1) return body.template Run<kReach, 1>();
-  if (stride == 2) return body.template Run < kReach, kMost < 2 ? kMost : 2 > ();
-  body.template Run < kReach, kMost<3 ? kMost : 3>();
+  if (stride == 2) return body.template Run<kReach, kTwo>();
+  body.template Run<kReach, kMost>();
 }
 template <int kMost, typename Body>
 SSPQ_INLINE void RunForWalk(int64_t count, int64_t stride, const Body& body) {
-  static_assert(kMost <= 3, "strides above have no code");
+  static_assert(kMost <= 3, "larger strides have no code");
   if (WalkReach(count) == 6) return RunForStride<6, kMost>(stride, body);
   RunForStride<kFarReach, kMost>(stride, body);
 }

@@ -182,18 +182,20 @@ SSPQ_INLINE void StripOfLines(const PixelMap<T>& m, int64_t first, const Body& b
 
 // The same for the channels that are left. They are not worth code of their own for the middle of
 // an image, nor for many N.
-template <int N, typename T, typename Body>
-struct StripOfRest {
-  SSPQ_INLINE void Run() const { ForEachBlock<T>(m.channels, *this, InLines(m)); }
+template <int N, typename Body>
+struct RestOfStrip {
   template <int L>
   SSPQ_INLINE void Run(int64_t, int64_t channel) const {
     body.template Strip<L, 1, N, kAnywhere>(channel, first);
   }
 
-  const PixelMap<T>& m;
   const int64_t first;
   const Body& body;
 };
+template <int N, typename T, typename Body>
+SSPQ_INLINE void StripOfRest(const PixelMap<T>& m, int64_t first, const Body& body) {
+  ForEachBlock<T>(m.channels, RestOfStrip<N, Body>{first, body}, InLines(m));
+}
 
 // Calls visit(first) for strips of N pixels. Where N does not divide the width, the last one begins
 // earlier.
@@ -207,7 +209,7 @@ SSPQ_INLINE void StripsOfLines(const PixelMap<T>& m, const Body& body) {
 }
 template <int N, typename T, typename Body>
 SSPQ_INLINE void StripsOfRest(const PixelMap<T>& m, const Body& body) {
-  ForEachStrip(N, m.out_w, [&](int64_t first) { StripOfRest<N, T, Body>{m, first, body}.Run(); });
+  ForEachStrip(N, m.out_w, [&](int64_t first) { StripOfRest<N>(m, first, body); });
 }
 
 // The first row of input that a band of output up to `end` does not read.

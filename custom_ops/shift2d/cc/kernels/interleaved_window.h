@@ -188,9 +188,7 @@ void BackwardWindows(const PixelMap<T>& m, const T* gy, const T* x, int64_t begi
   } else if (left > 0) {
     StripOfLines<kSumRun>(m, whole, body);
   }
-  for (int64_t j = 0; j < m.out_w; j += kSumRun) {
-    StripOfRest<kSumRun, T, BackwardStrips<T>>{m, j, body}.Run();
-  }
+  for (int64_t j = 0; j < m.out_w; j += kSumRun) StripOfRest<kSumRun>(m, j, body);
   // In the order of rows, as where there are no strips.
   const int64_t count = (end - begin) * RunsOf(m.out_w);
   ForEachBlock<T>(m.channels, AddRuns<T>{runs, count, m.channels, sums_x, sums_y});
