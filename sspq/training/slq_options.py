@@ -157,11 +157,13 @@ def _schedule(args: argparse.Namespace) -> Optional[Schedule]:
 
 
 def layers_of(args: argparse.Namespace, model: Any) -> List[str]:
-    """Names of the weights that are to be quantized, in network order.
+    """Names of the weights that are to be quantized, in network order; of float32, none.
 
     Raises:
-        ValueError: there are none.
+        ValueError: no weights have such names.
     """
+    if args.method == "float32":
+        return []
     wanted = layer_test(NETWORKS[args.model].layers if args.layers is None else args.layers)
     variables = inference_graph(model).get_collection("trainable_variables")
     found = [v.op.name for v in variables if wanted(v.op.name)]
@@ -209,17 +211,16 @@ def groups_of(given: Optional[Sequence[str]], layers: Sequence[str]) -> List[Lis
     return groups
 
 
-def quantization(args: argparse.Namespace, model: Any) -> Optional[SLQ]:
-    """The callback that the options describe; None for float32."""
+def quantization(args: argparse.Namespace, layers: Sequence[str]) -> Optional[SLQ]:
+    """The callback that the options describe, for :func:`layers_of`; None for float32."""
     schedule = _schedule(args)
     if schedule is None:
         return None
-    names = layers_of(args, model)
     return SLQ(
-        layers=frozenset(names).__contains__,
+        layers=frozenset(layers).__contains__,
         schedule=schedule,
         epochs=args.stage_epochs[0] if len(args.stage_epochs) == 1 else args.stage_epochs,
-        groups=groups_of(args.groups, names) if args.method == "mlq" else None,
+        groups=groups_of(args.groups, layers) if args.method == "mlq" else None,
     )
 
 
@@ -229,7 +230,7 @@ def plan(args: argparse.Namespace, slq: Optional[SLQ]) -> Tuple[int, Any]:
     return sum(stages), staged(args.base_lr, args.rate_factor, args.rate_step, stages)
 
 
-def settings(args: argparse.Namespace, model: Any, slq: Optional[SLQ]) -> Dict[str, Any]:
+def settings(args: argparse.Namespace, slq: Optional[SLQ], layers: Sequence[str]) -> Dict[str, Any]:
     """What the run's result depends on beside network and data; JSON values."""
     names = ("method", "batch", "seed", "trainer", "rate_step", "rate_factor", "val_every")
     found = {name: getattr(args, name) for name in names}
@@ -243,7 +244,7 @@ def settings(args: argparse.Namespace, model: Any, slq: Optional[SLQ]) -> Dict[s
             "centres": slq.schedule.counts[-1],
             "counts": list(slq.schedule.counts),
             "partition": slq.schedule.partition,
-            "layers": layers_of(args, model),
+            "layers": list(layers),
             "groups": args.groups,
         }
     return found

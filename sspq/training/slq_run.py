@@ -37,11 +37,12 @@ def _train(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     trainers.check_batch(args.batch, args.trainer, processes)
     data = NETWORKS[args.model].data(args, processes, training=True)
     model = model_of(args, data.num_classes)
-    slq = slq_options.quantization(args, model)
+    layers = slq_options.layers_of(args, model)
+    slq = slq_options.quantization(args, layers)
     if slq:
         model.wrap_optimizer = slq.optimizer
     settings = dict(
-        model.describe(), dataset=data.facts(), **slq_options.settings(args, model, slq)
+        model.describe(), dataset=data.facts(), **slq_options.settings(args, slq, layers)
     )
 
     def callbacks(validation: Optional[Validation], folder: Optional[RunFolder]) -> List[Any]:

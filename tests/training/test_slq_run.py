@@ -128,7 +128,7 @@ def test_bytes_are_counted_with_codebooks_and_the_packed_file_has_them(quantized
     assert report(quantized, "stage1")["bytes"] == r["float32_bytes"]  # nothing is finished
     packed = pack(open_checkpoint(str(quantized)))
     assert abs(packed.nbytes - expected) <= 0.01 * expected
-    _, unpacked = unpack(packed)
+    unpacked = unpack(packed).values
     for name in LAYERS:
         assert unpacked[name].tobytes() == values(quantized)[name].tobytes()
 
@@ -352,7 +352,7 @@ def test_all_kernels_are_quantized_but_of_shift_networks_those_of_blocks(name, c
 def test_alexnet_s_recipe_is_the_released_one():
     args = slq_options.parser(None).parse_args(["--model", "alexnet"])
     slq_options.complete(args)
-    slq = slq_options.quantization(args, model_of(args, 1000))
+    slq = slq_options.quantization(args, slq_options.layers_of(args, model_of(args, 1000)))
     epochs, rate = slq_options.plan(args, slq)
     steps = 1281167 // args.batch
     assert slq.schedule.counts == (5, 9, 13, 15, 17) and args.batch == 256
