@@ -201,7 +201,7 @@ def _check_ending(output: str, ending: str) -> None:
 
 def _unpack(args: argparse.Namespace) -> None:
     _check_ending(args.output, checkpoint.NPZ)
-    _, values = unpack(container.read(args.file))
+    values = unpack(container.read(args.file)).values
     with replacing(args.output) as temporary, open(temporary, "wb") as f:
         np.savez(f, **values)
     print(

@@ -9,7 +9,6 @@ from sspq.export.container import Packed
 from sspq.export.pack import unpack
 from sspq.export.shift_kernel import shift_kernel
 from sspq.files import temporary_name, write_atomically, write_json
-from sspq.report.layers import inference_graph
 
 INPUT, OUTPUTS = "input", ("logits", "probabilities")
 # A folder that TensorFlow leaves to others, and our file in it: which model this is.
@@ -39,8 +38,7 @@ def freeze(packed: Packed, keep_shift: bool = False) -> Any:
         FrozenGraphError: a shift is not finite, or its strides differ.
         PackedFileError: the tensors are not those of the model.
     """
-    model, values = unpack(packed, data_format="NHWC")
-    graph = inference_graph(model, None)
+    _, values, graph = unpack(packed, data_format="NHWC")
     with graph.as_default(), tf.Session() as sess:
         variables = tf.global_variables()
         sess.run(

@@ -18,7 +18,7 @@ from sspq.export.onnx_kernels import add_kernel
 from sspq.export.onnx_layout import transpose_first
 from sspq.export.pack import fold_norm, unpack
 from sspq.export.shift_kernel import shift_kernel
-from sspq.report.layers import data_path, inference_graph
+from sspq.report.layers import data_path
 
 try:
     from onnx import helper
@@ -57,8 +57,7 @@ def to_onnx(packed: Packed, integers: bool = True) -> Any:
         PackedFileError: the tensors are not those of the model.
     """
     require_onnx()
-    model, values = unpack(packed, data_format="NCHW")
-    graph = inference_graph(model, None)
+    model, values, graph = unpack(packed, data_format="NCHW")
     image = graph.get_tensor_by_name(model.inputs()[0].name + ":0")
     logits = graph.get_tensor_by_name("logits:0")
     translator = _Translator(values, packed.tensors if integers else {})

@@ -1,6 +1,6 @@
 """Checkpoint to packed model, and packed model to the values that the graph computes with."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from sspq.export.encoding import (
 from sspq.export.source import Checkpoint, Values, read_values
 from sspq.quantizers.scope import WeightBits
 from sspq.report.environment import versions
-from sspq.report.layers import LINEAR, NORM, Layer, read_layers
+from sspq.report.layers import LINEAR, NORM, Layer, inference_graph, read_layers
 from sspq.training.classifier import Classifier
 
 RESTS = ("float32", "float16")
@@ -55,8 +55,9 @@ def pack(
     if rest not in RESTS:
         raise ValueError("`rest` must be one of %s, got %r" % (RESTS, rest))
     model = source.model
-    layers = read_layers(model)
-    variables, quantized = read_values(source)
+    graph = inference_graph(model)
+    layers = read_layers(model, graph)
+    variables, quantized = read_values(source, graph)
     check_finite(source, variables)
     tensors: Dict[str, Encoded] = {}
     for name, values in quantized.items():
@@ -95,11 +96,22 @@ def check_finite(source: Checkpoint, variables: Values) -> None:
             )
 
 
-def unpack(packed: Packed, **settings: Any) -> Tuple[Classifier, Values]:
-    """The model without weight quantizers, and all its variables.
+class Unpacked(NamedTuple):
+    """What a packed file holds.
 
-    The kernels have the values that the quantizers gave. A folded batch normalization has a mean
-    of 0 and a variance of 1 - epsilon.
+    Attributes:
+        model: without weight quantizers.
+        values: of all its variables, see :func:`values_of`.
+        graph: that infers any number of images with the model; its variables have no values yet.
+    """
+
+    model: Classifier
+    values: Values
+    graph: Any
+
+
+def unpack(packed: Packed, **settings: Any) -> Unpacked:
+    """The model of a packed file and all its values.
 
     Args:
         packed: a file's content.
@@ -108,12 +120,31 @@ def unpack(packed: Packed, **settings: Any) -> Tuple[Classifier, Values]:
     Raises:
         PackedFileError: the tensors are not those of the model.
     """
+    model = model_of(packed, **settings)
+    graph = inference_graph(model, None)
+    return Unpacked(model, values_of(packed, read_layers(model, graph)), graph)
+
+
+def model_of(packed: Packed, **settings: Any) -> Classifier:
+    """The model of :func:`unpack` alone."""
     try:
         model = models.rebuild(packed.model, **settings)
     except ValueError as e:
         raise PackedFileError("the packed model: %s" % e) from e
     _check_plausible(model, packed)
-    layers = read_layers(model)
+    model.weight_bits = WeightBits(())
+    return model
+
+
+def values_of(packed: Packed, layers: List[Layer]) -> Values:
+    """The values of all variables of the model with these ``layers``.
+
+    The kernels have the values that the quantizers gave. A folded batch normalization has a mean
+    of 0 and a variance of 1 - epsilon.
+
+    Raises:
+        PackedFileError: the tensors are not those of the model.
+    """
     shapes = {name: shape for layer in layers for name, shape, _ in layer.variables}
     values: Values = {}
     left = dict(packed.tensors)
@@ -131,8 +162,7 @@ def unpack(packed: Packed, **settings: Any) -> Tuple[Classifier, Values]:
     for name, shape in shapes.items():
         if name not in values or values[name].shape != shape:
             raise PackedFileError("the packed model lacks %s of shape %s" % (name, shape))
-    model.weight_bits = WeightBits(())
-    return model, values
+    return values
 
 
 def _check_plausible(model: Classifier, packed: Packed) -> None:

@@ -6,13 +6,16 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 from tensorpack.predict import PredictConfig
-from tensorpack.tfutils.sessinit import DictRestore, SessionInit
+from tensorpack.tfutils.sessinit import SessionInit
+from tensorpack.tfutils.varmanip import SessionUpdate
 
 from sspq import models
+from sspq.compat import tf
 from sspq.export import container
 from sspq.export.onnx_builder import METADATA
-from sspq.export.pack import unpack
+from sspq.export.pack import model_of, values_of
 from sspq.export.source import Checkpoint, open_checkpoint
+from sspq.report.layers import read_layers
 from sspq.training.checkpoint import ExactRestore
 from sspq.training.classifier import Classifier
 from sspq.training.inference import OfflinePredictor
@@ -63,8 +66,25 @@ def of_checkpoint(source: Checkpoint) -> Predictor:
 
 def of_packed(packed: container.Packed, **settings: Any) -> Predictor:
     """A packed file's content, in the same graph without weight quantizers."""
-    model, values = unpack(packed, **settings)
-    return Predictor(model, _tensorflow(model, DictRestore(values)), "packed")
+    model = model_of(packed, **settings)
+    return Predictor(model, _tensorflow(model, _PackedRestore(packed, model)), "packed")
+
+
+class _PackedRestore(SessionInit):
+    """Loads a packed file's values into a graph of its model."""
+
+    def __init__(self, packed: container.Packed, model: Classifier) -> None:
+        self._packed = packed
+        self._model = model
+
+    def _setup_graph(self) -> None:
+        graph = tf.get_default_graph()
+        self._variables = tf.global_variables()
+        self._values = values_of(self._packed, read_layers(self._model, graph))
+
+    def _run_init(self, sess: Any) -> None:
+        values = {v.name: self._values[v.op.name] for v in self._variables}
+        SessionUpdate(sess, self._variables).update(values)
 
 
 def of_onnx(path: str) -> Predictor:

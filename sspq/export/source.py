@@ -69,9 +69,13 @@ def check_fits(source: Checkpoint) -> None:
         checkpoint.ExactRestore(source.prefix, parameters_only=True)._setup_graph()
 
 
-def read_values(source: Checkpoint) -> Tuple[Values, Values]:
-    """All variables of a checkpoint, and of the quantized ones what the graph computes with."""
-    graph = inference_graph(source.model)
+def read_values(source: Checkpoint, graph: Any = None) -> Tuple[Values, Values]:
+    """All variables of a checkpoint, and of the quantized ones what the graph computes with.
+
+    ``graph`` is :func:`sspq.report.layers.inference_graph` of its model, if there is one already.
+    """
+    if graph is None:
+        graph = inference_graph(source.model)
     with graph.as_default(), tf.Session() as sess:
         checkpoint.ExactRestore(source.prefix, parameters_only=True).init(sess)
         variables = sess.run({v.op.name: v for v in tf.global_variables()})

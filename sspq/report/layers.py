@@ -15,7 +15,7 @@ NORM, POOL, LRN, UNKNOWN = "batch norm", "pool", "lrn", "unknown"
 # A bilinear shift weighs four pixels for each value that it gives; integer shifts need fewer.
 SHIFT_TAPS = 4
 
-_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "SspqBatchNormInference")
 _POOLS = ("MaxPool", "AvgPool", "Mean")
 # Ops that work value by value, or only move values. They are part of the layer whose variables they
 # read, and no layer of their own.
@@ -63,7 +63,7 @@ def inference_graph(model: Any, batch: Optional[int] = 1) -> Any:
     return graph
 
 
-def read_layers(model: Any) -> List[Layer]:
+def read_layers(model: Any, graph: Any = None) -> List[Layer]:
     """The layers between the model's first input and its ``logits``, in the order of the graph.
 
     Whatever is not recognised is a layer of the kind "unknown": an op of a type that this module
@@ -72,8 +72,11 @@ def read_layers(model: Any) -> List[Layer]:
     Args:
         model: a :class:`sspq.training.classifier.Classifier`, or any tensorpack ``ModelDesc`` with
             a tensor ``logits``.
+        graph: of the model, if there is one already, such as :func:`inference_graph` gives. With
+            any number of images, outputs and work are not known.
     """
-    graph = inference_graph(model)
+    if graph is None:
+        graph = inference_graph(model)
     reader = _Reader(graph, getattr(model, "data_format", "NHWC"))
     image = graph.get_tensor_by_name(model.inputs()[0].name + ":0")
     for op in data_path(graph, image.op, graph.get_tensor_by_name("logits:0").op):

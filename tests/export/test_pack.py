@@ -43,7 +43,7 @@ def stored(packed, folder):
 
 def check_bit_exact(source, packed):
     variables, quantized = read_values(source)
-    _, values = unpack(packed)
+    values = unpack(packed).values
     assert set(values) == set(variables)
     for name, expected in {**variables, **quantized}.items():
         assert values[name].dtype == np.float32
