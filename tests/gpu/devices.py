@@ -9,6 +9,7 @@ import mmap
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -143,13 +144,9 @@ class Cuda:
             self.stream = lambda: cupy.cuda.get_current_stream().ptr
         self.compiled = compile_cuda(folder, self.capability)
 
-    class _Array:
-        pass
-
     def upload(self, values, offset):
         raw = np.frombuffer(values.tobytes(), np.uint8)
-        array = self._Array()
-        array.size, array.offset = raw.size, self._margin + offset
+        array = SimpleNamespace(size=raw.size, offset=self._margin + offset)
         array.whole = np.full(raw.size + 2 * self._margin + offset, CANARY, np.uint8)
         array.whole[array.offset : array.offset + raw.size] = raw
         array.memory = self._new(array.whole.size)
