@@ -17,6 +17,7 @@ from sspq.export.source import Checkpoint, check_fits, open_checkpoint
 from sspq.files import replacing
 from sspq.graphs.blocks import DATA_FORMATS
 from sspq.quantizers.scope import VARIANTS
+from sspq.report.layers import inference_graph
 from sspq.report.size import MIB
 from sspq.report.summary import summarize
 from sspq.training import checkpoint
@@ -76,13 +77,14 @@ def _summary(args: argparse.Namespace) -> None:
         raise ValueError("`--top1` must be from 0 to 100, got %r" % top1)
     if args.checkpoint:
         source = open_model(args)
-        check_fits(source)
+        graph = inference_graph(source.model)
+        check_fits(source, graph)
         model, top1 = source.model, source.top1 if top1 is None else top1
     elif args.model:
-        model = models.build(args.model, **_settings(args))
+        model, graph = models.build(args.model, **_settings(args)), None
     else:
         raise ValueError("`--model` or `--checkpoint` is missing: name what is to be summed up")
-    summary = summarize(model, top1)
+    summary = summarize(model, top1, graph)
     if args.format != "table":
         text = getattr(summary, "to_" + args.format)()
         print(text, end="" if text.endswith("\n") else "\n")

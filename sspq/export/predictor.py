@@ -77,14 +77,10 @@ class _PackedRestore(SessionInit):
         self._packed = packed
         self._model = model
 
-    def _setup_graph(self) -> None:
-        graph = tf.get_default_graph()
-        self._variables = tf.global_variables()
-        self._values = values_of(self._packed, read_layers(self._model, graph))
-
     def _run_init(self, sess: Any) -> None:
-        values = {v.name: self._values[v.op.name] for v in self._variables}
-        SessionUpdate(sess, self._variables).update(values)
+        values = values_of(self._packed, read_layers(self._model, sess.graph))
+        variables = tf.global_variables()
+        SessionUpdate(sess, variables).update({v.name: values[v.op.name] for v in variables})
 
 
 def of_onnx(path: str) -> Predictor:

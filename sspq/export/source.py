@@ -63,9 +63,9 @@ def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> C
     return Checkpoint(model, prefix, top1)
 
 
-def check_fits(source: Checkpoint) -> None:
-    """Raises ValueError unless the checkpoint has exactly the model's variables."""
-    with inference_graph(source.model).as_default():
+def check_fits(source: Checkpoint, graph: Any) -> None:
+    """Raises ValueError unless the checkpoint has exactly the variables of its model's graph."""
+    with graph.as_default():
         checkpoint.ExactRestore(source.prefix, parameters_only=True)._setup_graph()
 
 

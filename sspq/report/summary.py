@@ -193,8 +193,8 @@ def _row(layer: Layer, bits_of: Any) -> Row:
     )
 
 
-def summarize(model: Any, top1: Optional[float] = None) -> Summary:
-    """Reads a model off its graph; builds it in a graph of its own, and computes nothing.
+def summarize(model: Any, top1: Optional[float] = None, graph: Any = None) -> Summary:
+    """Reads a model off its graph, and computes nothing.
 
     Equal in both layouts. Whatever the graph does that is not recognised is listed as unknown.
 
@@ -202,9 +202,10 @@ def summarize(model: Any, top1: Optional[float] = None) -> Summary:
         model: a :class:`sspq.training.classifier.Classifier`, or another tensorpack ``ModelDesc``
             with a tensor ``logits``; without ``weight_bits`` its variables count as float32.
         top1: in percent, for the information density.
+        graph: :func:`sspq.report.layers.inference_graph` of the model, if there is one already.
     """
     bits = getattr(model, "weight_bits", None)
-    layers = read_layers(model)
+    layers = read_layers(model, graph)
     rows = tuple(_row(layer, bits.of if bits else lambda name: 32) for layer in layers)
     known = [row for row in rows if row.work is not None]
     parameters = sum(row.parameters for row in rows)
