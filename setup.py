@@ -197,6 +197,19 @@ def digest(names: List[str], flags: List[str]) -> str:
     return total.hexdigest()
 
 
+def recorded(target: str) -> str:
+    """What a compiled file was made of, if it is whole."""
+    if not (os.path.isfile(target) and os.path.isfile(target + ".made-of")):
+        return ""
+    with open(target + ".made-of") as f:
+        return f.read()
+
+
+def record(target: str, made_of: str) -> None:
+    with open(target + ".made-of", "w") as f:
+        f.write(made_of)
+
+
 class BuildOps(build_ext):
     """Compiles the op library, in place or into the build folder, and records what it fits."""
 
@@ -226,7 +239,7 @@ class BuildOps(build_ext):
             info["cuda_archs"] = nvcc.architectures(cuda.architectures, wish)
             nvcc_command = [cuda.nvcc] + nvcc.FLAGS + nvcc.code_flags(info["cuda_archs"])
             nvcc_command += ["-I" + ROOT] + host_compiler_flags()
-            flags += ["-isystem", cuda.include]
+            flags += ["-isystem" + cuda.include]
             link_flags = ["-L" + cuda.lib] + CUDA_LINK_FLAGS + link_flags
         names = sources(bool(cuda))
         all_flags = flags + nvcc_command + link_flags
@@ -271,9 +284,13 @@ class BuildOps(build_ext):
         def compile_one(source: str) -> str:
             target = os.path.join(os.path.abspath(self.build_temp), source + ".o")
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            command = nvcc_command if source.endswith(".cu") else cxx + flags
-            command = command + instruction_set(source)
-            self.run_tool(command + ["-c", os.path.join(ROOT, source), "-o", target])
+            path, cuda = os.path.join(ROOT, source), source.endswith(".cu")
+            command = nvcc_command if cuda else cxx + flags + instruction_set(source)
+            made_of = "" if cuda else self.made_of(command, path)
+            if not made_of or self.force or recorded(target) != made_of:
+                record(target, "")
+                self.run_tool(command + ["-c", path, "-o", target])
+                record(target, made_of)
             return target
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -281,10 +298,21 @@ class BuildOps(build_ext):
         self.run_tool(cxx + ["-shared", "-o", library + ".tmp"] + objects + link_flags)
         os.replace(library + ".tmp", library)
 
-    def run_tool(self, command: List[str]) -> None:
+    def made_of(self, command: List[str], path: str) -> str:
+        """A digest of what is compiled, wherever the headers lie and whatever comments say.
+
+        The vectorised loops, which take most of the time, know nothing of TensorFlow: builds for
+        another one have them already.
+        """
+        options = [word for word in command if not word.startswith(("-I", "-isystem"))]
+        text = self.run_tool(command + ["-E", "-P", path])
+        return hashlib.sha256("\n".join([compiler()] + options + [text]).encode()).hexdigest()
+
+    def run_tool(self, command: List[str]) -> str:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             raise BuildError("%s\nfailed:\n%s" % (" ".join(command), done.stdout))
+        return done.stdout
 
     def get_outputs(self) -> List[str]:
         names = OP_LIBRARY + SLQ_LIBRARY

@@ -67,8 +67,9 @@ def package(toolkit, gpu_python):
     target = os.path.join(ROOT, "build", "cuda", "lib")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SSPQ_")}
     environment["SSPQ_CUDA_ARCHS"] = "%d+PTX" % toolkit.architectures[0]  # one, to save time
+    # What needs no TensorFlow was compiled for the other one: the same folder of objects.
     command = [gpu_python, "setup.py", "-q", "build", "--build-lib", target]
-    run(command + ["--build-temp", target + "-temp"], cwd=ROOT, env=environment)
+    run(command, cwd=ROOT, env=environment)
     return target
 
 
