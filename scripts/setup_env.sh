@@ -129,12 +129,14 @@ quietly() {
   fi
 }
 
-# Installs into "$1" what the other arguments say. Python compiles what it imports when it does:
-# compiling all of TensorFlow ahead takes longer than the installation itself.
+# Installs into "$1" what the other arguments say. Python compiles what it imports when it does that
+# first: compiling all of TensorFlow ahead takes longer than the installation itself. Where it is
+# told not to keep that, every start would compile 2,000 files, which takes four seconds.
 pip_install() {
-  local venv=$1
+  local venv=$1 compile=--no-compile
   shift
-  quietly "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile "$@"
+  if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--compile; fi
+  quietly "$venv/bin/python" -m pip install --disable-pip-version-check "$compile" "$@"
 }
 
 # Makes the environment "$1" with the interpreter "$2", for "$3" of tensorflow_package.

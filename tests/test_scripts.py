@@ -97,6 +97,21 @@ def test_a_python_of_pyenv_is_found(checkout, tools):
     assert done.stdout.strip() == str(python)
 
 
+@pytest.mark.parametrize(
+    "environment, option", [({}, "--no-compile"), ({"PYTHONDONTWRITEBYTECODE": "1"}, "--compile")]
+)
+def test_packages_are_compiled_ahead_where_imports_keep_no_bytecode(
+    checkout, tools, environment, option
+):
+    python = checkout / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho $* >options\n")
+    python.chmod(0o755)
+    code = ". scripts/setup_env.sh; pip_install venv numpy"
+    assert bash("-c", code, cwd=checkout, PATH=tools, **environment).returncode == 0
+    assert option in (checkout / "options").read_text().split()
+
+
 @pytest.fixture
 def base_python():
     """The interpreter below the environment of the tests."""
