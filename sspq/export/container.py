@@ -50,11 +50,13 @@ class Packed(NamedTuple):
         model: of :func:`sspq.models.identity`.
         tensors: by name, in the order of the names.
         facts: JSON values.
+        origin: what errors about the content call it; the path of the file it was read from.
     """
 
     model: Dict[str, Any]
     tensors: Dict[str, Encoded]
     facts: Dict[str, Any]
+    origin: str = "the packed model"
 
     @property
     def nbytes(self) -> int:
@@ -131,7 +133,7 @@ def _read(path: str) -> Packed:
         raise EncodingError("is no safetensors file: %s" % e) from e
     arrays = dict(_array(name, entry) for name, entry in entries)
     tensors = separate(arrays, read_table(meta["tensors"]), meta["coding"])
-    return Packed(meta["model"], tensors, meta["facts"])
+    return Packed(meta["model"], tensors, meta["facts"], path)
 
 
 def _header(f: Any, size: int) -> Any:

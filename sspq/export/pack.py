@@ -130,7 +130,7 @@ def model_of(packed: Packed, **settings: Any) -> Classifier:
     try:
         model = models.rebuild(packed.model, **settings)
     except ValueError as e:
-        raise PackedFileError("the packed model: %s" % e) from e
+        raise PackedFileError("%s: %s" % (packed.origin, e)) from e
     _check_plausible(model, packed)
     model.weight_bits = WeightBits(())
     return model
@@ -150,18 +150,18 @@ def values_of(packed: Packed, layers: List[Layer]) -> Values:
     left = dict(packed.tensors)
     for scope, epsilon in _norms(layers):
         if scope not in left:
-            raise PackedFileError("the packed model lacks %s" % scope)
-        values.update(_norm_values(scope, left.pop(scope), epsilon))
+            raise PackedFileError("%s lacks %s" % (packed.origin, scope))
+        values.update(_norm_values(scope, left.pop(scope), epsilon, packed.origin))
     for name, tensor in left.items():
         if shapes.get(name) != tensor.shape:
             expected = shapes.get(name, "no such tensor")
             raise PackedFileError(
-                "%.100s is %s in the packed model, expected %s" % (name, tensor.shape, expected)
+                "%.100s is %s in %s, expected %s" % (name, tensor.shape, packed.origin, expected)
             )
-        values[name] = _decoded(name, tensor)
+        values[name] = _decoded(name, tensor, packed.origin)
     for name, shape in shapes.items():
         if name not in values or values[name].shape != shape:
-            raise PackedFileError("the packed model lacks %s of shape %s" % (name, shape))
+            raise PackedFileError("%s lacks %s of shape %s" % (packed.origin, name, shape))
     return values
 
 
@@ -170,10 +170,10 @@ def _check_plausible(model: Classifier, packed: Packed) -> None:
     classes = {shape[-1] for shape in (t.shape for t in packed.tensors.values()) if shape}
     if model.num_classes not in classes:
         raise PackedFileError(
-            "no tensor of the packed model has its %d classes" % model.num_classes
+            "no tensor of %s has its %d classes" % (packed.origin, model.num_classes)
         )
     if getattr(model, "image_size", 1) > 2**14:
-        raise PackedFileError("the packed model's images have %d pixels" % model.image_size)
+        raise PackedFileError("the images of %s have %d pixels" % (packed.origin, model.image_size))
 
 
 def _norms(layers: List[Layer]) -> List[Tuple[str, float]]:
@@ -201,12 +201,12 @@ def fold_norm(rows: List[np.ndarray], epsilon: float) -> np.ndarray:
     return np.stack([factor, beta - mean * factor]).astype(np.float32)
 
 
-def _norm_values(scope: str, tensor: Encoded, epsilon: float) -> Values:
-    rows = _decoded(scope, tensor)
+def _norm_values(scope: str, tensor: Encoded, epsilon: float, origin: str) -> Values:
+    rows = _decoded(scope, tensor, origin)
     if tensor.scheme != "float" or rows.ndim != 2 or len(rows) not in (2, 4):
         raise PackedFileError(
-            "%s: a batch normalization must be [2, channels] or [4, channels], got %s %s"
-            % (scope, tensor.scheme, list(tensor.shape))
+            "%s of %s: a batch normalization must be [2, channels] or [4, channels], got %s %s"
+            % (scope, origin, tensor.scheme, list(tensor.shape))
         )
     if len(rows) == 2:
         ones = np.ones(rows.shape[1], np.float32)
@@ -214,8 +214,8 @@ def _norm_values(scope: str, tensor: Encoded, epsilon: float) -> Values:
     return {"%s/%s" % (scope, part): row for part, row in zip(_NORM_PARTS, rows)}
 
 
-def _decoded(name: str, tensor: Encoded) -> np.ndarray:
+def _decoded(name: str, tensor: Encoded, origin: str) -> np.ndarray:
     try:
         return decode(tensor)
     except EncodingError as e:
-        raise PackedFileError("%s: %s" % (name, e)) from e
+        raise PackedFileError("%s of %s: %s" % (name, origin, e)) from e

@@ -98,7 +98,7 @@ def test_everything_comes_back(coding, tmp_path):
 def test_a_file_may_hold_nothing(coding, tmp_path):
     path = str(tmp_path / "m")
     container.write(path, Packed({}, {}, {}), coding)
-    assert container.read(path) == Packed({}, {}, {})
+    assert container.read(path) == Packed({}, {}, {}, path)
 
 
 def test_entropy_coding_is_close_to_the_entropy(tmp_path):
