@@ -20,7 +20,7 @@ _REBUILD = (
 
 
 class OpLibraryError(ImportError):
-    """The compiled op library is missing or does not fit the TensorFlow that is running."""
+    """The compiled op library is missing, or does not fit what is running or was asked for."""
 
 
 def build_info() -> Dict[str, Any]:
@@ -55,13 +55,21 @@ def load() -> Any:
     """Returns the module with the compiled ops, loaded on the first call.
 
     Raises:
-        OpLibraryError: the library is missing, was built for another TensorFlow, or does not load.
+        OpLibraryError: the library is missing, was built for another TensorFlow, or does not load;
+            or ``SSPQ_CPU`` names none of its versions.
     """
     check_build(build_info())
     try:
-        return tf.load_op_library(LIB_PATH)
+        ops = tf.load_op_library(LIB_PATH)
     except tf.errors.OpError as e:
         raise OpLibraryError(f"sspq's op library does not load: {e.message}\n{_REBUILD}") from e
+    wish, names = os.environ.get("SSPQ_CPU"), _cpu_versions()
+    if wish and wish not in names:
+        raise OpLibraryError(
+            "SSPQ_CPU=%s: must be one of %s, which this machine runs, or not set, for the first"
+            % (wish, ", ".join(names))
+        )
+    return ops
 
 
 def cpu_versions() -> List[str]:
@@ -74,6 +82,10 @@ def cpu_versions() -> List[str]:
         OpLibraryError: as :func:`load`.
     """
     load()
+    return _cpu_versions()
+
+
+def _cpu_versions() -> List[str]:
     names = ctypes.CDLL(LIB_PATH).sspq_cpu_versions
     names.restype = ctypes.c_char_p
     return names().decode().split()

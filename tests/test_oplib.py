@@ -53,6 +53,15 @@ def test_a_build_for_another_tensorflow_is_not_loaded(library_folder):
     assert "1.13.1" in message and TF_VERSION in message and REBUILD in message
 
 
+def test_a_version_for_another_processor_is_named_with_those_that_are_there(monkeypatch):
+    oplib.load.cache_clear()
+    monkeypatch.setenv("SSPQ_CPU", "avx1024")
+    message = _message(oplib.load)
+    monkeypatch.setenv("SSPQ_CPU", "baseline")
+    assert message.startswith("SSPQ_CPU=avx1024: must be one of ")
+    assert ", ".join(oplib.cpu_versions()) in message
+
+
 def test_a_missing_library_is_named_with_the_command(library_folder):
     message = _message(oplib.load)
     assert str(library_folder / "libsspq.so") in message
