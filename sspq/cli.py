@@ -7,6 +7,7 @@ import sys
 from typing import List, Optional
 
 from sspq import figures_command, model_commands
+from sspq.compat import EXHAUSTED, first_line
 from sspq.oplib import OpLibraryError
 
 
@@ -50,7 +51,7 @@ def _convert_caffe(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Runs one command; user errors give one line and exit status 2, Ctrl-C 130."""
+    """Runs one command; user errors, and too little memory, give one line and exit status 2."""
     parser = argparse.ArgumentParser(prog="python -m sspq", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
@@ -77,6 +78,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         args.run(args)
     except (ValueError, OSError, OpLibraryError) as e:
         print("sspq: %s" % e, file=sys.stderr)
+        return 2
+    except EXHAUSTED as e:
+        print("sspq: %s" % first_line(e), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sspq: interrupted", file=sys.stderr)

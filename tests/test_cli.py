@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sspq.cli import main
-from sspq.compat import TF_VERSION
+from sspq.compat import TF_VERSION, tf
 from sspq.report import environment
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
@@ -60,6 +60,19 @@ def test_env_tells_why_slq_is_not_compiled(wish, name, monkeypatch):
 def test_a_user_error_is_one_line_and_status_2(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("sspq: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("no room"), tf.errors.ResourceExhaustedError(None, None, "no room\n\nHint: ...")],
+)
+def test_too_little_memory_is_one_line_and_status_2(error, tmp_path, capsys, monkeypatch):
+    def exhausted(folder):
+        raise error
+
+    monkeypatch.setattr("sspq.report.slq.is_slq", exhausted)
+    assert main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "sspq: no room\n"
 
 
 def test_ctrl_c_is_one_line_and_status_130(tmp_path, capsys, monkeypatch):

@@ -13,6 +13,19 @@ def quieten() -> None:
     def shown(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or record.filename in _SHOWN
 
-    for handler in logging.getLogger("tensorpack").handlers:
+    logger = logging.getLogger("tensorpack")
+    logger.addFilter(_whole)
+    for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.addFilter(shown)
+
+
+def _whole(record: logging.LogRecord) -> bool:
+    """Gives the text a place for its values.
+
+    Tensorpack's "Training failed at global_step=" has none, so that logging would print a traceback
+    of its own instead.
+    """
+    if record.args and "%" not in str(record.msg):
+        record.msg = str(record.msg) + " %s" * len(record.args)
+    return True

@@ -171,12 +171,16 @@ class FolderInput:
 class FakeInput:
     """Images of noise, always the same, to try how fast everything else is."""
 
-    failure = None
     num_classes = DEFAULT_CLASSES
 
     def __init__(self, args: argparse.Namespace, processes: Processes) -> None:
         self._args = args
         self._ranks = processes.ranks
+        self._watched = Watched()
+
+    @property
+    def failure(self) -> Exception | None:
+        return self._watched.error
 
     def facts(self) -> dict[str, Any]:
         return {"name": "made-up images", "classes": self.num_classes}
@@ -193,7 +197,7 @@ class FakeInput:
             dtype=["uint8", "int32"],
             domain=[(0, 256), (0, self.num_classes)],
         )
-        return QueueInput(flow, _queue(batch))
+        return QueueInput(self._watched(flow), _queue(batch))
 
     def validation(self) -> None:
         """There is nothing to tell right from wrong by."""

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from tensorpack.dataflow import FakeData
 
 from sspq.compat import tf
 from sspq.data import imagenet
@@ -254,6 +255,16 @@ def test_fake_needs_no_data_and_reports_the_speed(tmp_path, monkeypatch):
     r = report(tmp_path)
     assert r["images_per_second"] == pytest.approx(200 / r["seconds"])
     assert r["num_classes"] == 1000 and r["top1"] is None
+
+
+def test_made_up_images_that_do_not_fit_are_told(tmp_path, monkeypatch, capsys):
+    def no_room(flow):
+        raise MemoryError("Unable to allocate 28.7 GiB")
+        yield  # it fails when the first batch is asked for
+
+    monkeypatch.setattr(FakeData, "__iter__", no_room)
+    assert run("SSQ_S1", "--fake", "--batch", 2, "--log", tmp_path) == 2
+    assert "out of memory with a `--batch` of 2," in capsys.readouterr().err
 
 
 def test_flops_tells_the_work_of_every_layer_and_trains_nothing(tmp_path, capsys):
