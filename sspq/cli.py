@@ -7,8 +7,7 @@ import sys
 from typing import List, Optional
 
 from sspq import figures_command, model_commands
-from sspq.compat import EXHAUSTED, first_line
-from sspq.oplib import OpLibraryError
+from sspq.errors import USER_ERRORS, line_of, told_whole
 
 
 def _env(args: argparse.Namespace) -> None:
@@ -76,11 +75,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError, OpLibraryError) as e:
-        print("sspq: %s" % e, file=sys.stderr)
-        return 2
-    except EXHAUSTED as e:
-        print("sspq: %s" % first_line(e), file=sys.stderr)
+    except USER_ERRORS as e:
+        if told_whole():
+            raise
+        print("sspq: %s" % line_of(e), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sspq: interrupted", file=sys.stderr)

@@ -12,14 +12,6 @@ tf = _tensorflow.compat.v1
 
 TF_VERSION = _tensorflow.__version__
 
-# Raised where there is too little memory, of the machine or a GPU; the second for a full disk, too.
-EXHAUSTED = (MemoryError, tf.errors.ResourceExhaustedError)
-
-
-def first_line(error: Exception) -> str:
-    """What an error of TensorFlow says, without its hints and where the graph was built."""
-    return str(error).split("\n")[0]
-
 
 def has_gpu() -> bool:
     """Whether TensorFlow can use a GPU here. Does not allocate its memory."""

@@ -75,6 +75,12 @@ def test_too_little_memory_is_one_line_and_status_2(error, tmp_path, capsys, mon
     assert capsys.readouterr().err == "sspq: no room\n"
 
 
+def test_a_traceback_is_shown_on_demand(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSPQ_TRACEBACK", "1")
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        main(["report", str(tmp_path)])
+
+
 def test_ctrl_c_is_one_line_and_status_130(tmp_path, capsys, monkeypatch):
     def interrupted(folder):
         raise KeyboardInterrupt

@@ -27,7 +27,7 @@ def backend() -> Any:
     """
     wish = os.environ.get("SSPQ_SLQ", "")
     if wish not in ("",) + NAMES:
-        raise BackendError("SSPQ_SLQ must be one of %s, got %r" % (NAMES, wish))
+        raise BackendError("SSPQ_SLQ=%s: must be one of %s, or not set" % (wish, ", ".join(NAMES)))
     if wish == "numpy":
         return plain
     try:

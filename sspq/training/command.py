@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from tensorpack.tfutils.tower import TowerContext
 from tensorpack.utils.utils import fix_rng_seed
 
-from sspq.compat import EXHAUSTED, first_line, tf
-from sspq.oplib import OpLibraryError
+from sspq.compat import tf
+from sspq.errors import USER_ERRORS, line_of, told_whole
 from sspq.report.environment import versions
 from sspq.report.size import information_density, model_size
 from sspq.training.console import quieten
@@ -73,15 +73,6 @@ def _line(name: str, report: Report, seconds: float) -> str:
     return "  ".join(parts + ["(%.0f s)" % seconds])
 
 
-def _told(error: Exception, args: argparse.Namespace) -> str:
-    if not isinstance(error, EXHAUSTED):
-        return str(error)
-    what = first_line(error)
-    if not (isinstance(error, MemoryError) or "OOM" in what):
-        return what
-    return "out of memory with a `--batch` of %d, a smaller one takes less: %s" % (args.batch, what)
-
-
 def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]]) -> int:
     """Runs a script's work; user errors give one line and exit status 2.
 
@@ -99,10 +90,10 @@ def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]
     script = os.path.basename(sys.argv[0])
     try:
         report = run()
-    except (ValueError, OSError, OpLibraryError, *EXHAUSTED) as e:
-        if os.environ.get("SSPQ_TRACEBACK") == "1":
+    except USER_ERRORS as e:
+        if told_whole():
             raise
-        print("%s: %s" % (script, _told(e, args)), file=sys.stderr)
+        print("%s: %s" % (script, line_of(e, args.batch)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         how = "" if args.eval else "; --resume goes on with %s" % args.log

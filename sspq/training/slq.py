@@ -123,6 +123,7 @@ class SLQ(Callback):
     Raises:
         ValueError: an argument is out of its range. When the graph is built: ``layers`` fits
             nothing, ``groups`` are not those layers, or the optimizer was not wrapped.
+        BackendError: ``SSPQ_SLQ`` asks for what is not there, see :mod:`sspq.slq.backend`.
         StageError: in training, if the checkpoint is from a run with other ``epochs``.
     """
 
@@ -138,6 +139,7 @@ class SLQ(Callback):
         groups: Optional[Sequence[Sequence[str]]] = None,
         observer: Optional[Observer] = None,
     ) -> None:
+        slq.backend_name()  # raises now, not at the first stage, if there is none
         self.schedule = schedule_of(bits, partition) if schedule is None else schedule
         self._pattern = layers
         self._groups = groups

@@ -61,7 +61,7 @@ def test_the_compiled_one_is_the_default(monkeypatch):
 
 def test_a_name_that_there_is_not_is_refused(monkeypatch):
     monkeypatch.setenv("SSPQ_SLQ", "cuda")
-    with pytest.raises(BackendError, match="one of .*'native', 'numpy'.* got 'cuda'"):
+    with pytest.raises(BackendError, match="SSPQ_SLQ=cuda: must be one of native, numpy"):
         cluster(np.ones(3, np.float32), [0])
 
 

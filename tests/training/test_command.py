@@ -24,13 +24,16 @@ def exhausted(text):
         (exhausted("log/model-3; No space left on device"), "log/model-3; No space left on device"),
     ],
 )
-def test_what_there_is_too_little_of_is_told_in_one_line(error, told, capsys):
+def test_what_there_is_too_little_of_is_told_in_one_line(error, told, capsys, monkeypatch):
     def run():
         raise error
 
     args = argparse.Namespace(gpu=None, batch=256, eval=False, log="log")
     assert main("S1", args, run) == 2
     assert capsys.readouterr().err.split(": ", 1)[1] == told + "\n"
+    monkeypatch.setenv("SSPQ_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        main("S1", args, run)
 
 
 def test_tensorpack_tells_the_step_at_which_training_failed(caplog, monkeypatch):

@@ -284,6 +284,16 @@ def test_wrong_options_give_one_line_that_names_them(options, message, tmp_path,
     assert message in error and "Traceback" not in error
 
 
+def test_an_implementation_that_is_not_there_is_told_ahead_of_training(
+    float32, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SSPQ_SLQ", "cuda")
+    assert script(*THREE_BITS, "--load", float32, "--log", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert "SSPQ_SLQ=cuda: must be one of native, numpy" in error and len(error.splitlines()) == 1
+    assert checkpoint.last_complete(str(tmp_path)) is None
+
+
 def test_weights_that_count_only_with_their_quantizers_are_refused(tmp_path, capsys):
     write_json(str(tmp_path / "run.json"), {"bits": {"weights": 8, "activations": 32}})
     assert script("--load", tmp_path, "--log", tmp_path / "slq") == 2
