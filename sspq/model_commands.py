@@ -259,8 +259,9 @@ def _eval(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
+    files = images.read_images(args.images)  # ahead of the model, which takes seconds to build
     chosen = predictor.load(args.file, args.model, **_settings(args))
-    batch = images.read_images(chosen.model, args.images, args.data)
+    batch = images.batch_of(chosen.model, files, args.data)
     labels = _labels(args.labels, chosen.model.num_classes)
     for path, row in zip(args.images, images.probabilities(chosen.logits(batch))):
         print(path)

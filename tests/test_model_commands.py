@@ -237,6 +237,7 @@ def test_wrong_input_is_one_line(folder, tmp_path, capsys):
         (("export", garbage, "-o", "m.onnx"), "m.safetensors: "),
         (("export", folder, "-o", tmp_path / "none" / "m.onnx"), "No such file"),
         (("predict", folder, tmp_path / "none.png", "--data", "digits"), "is no image file"),
+        (("predict", garbage, tmp_path / "none.png", "--data", "digits"), "is no image file"),
     ):
         text = error(capsys, *arguments)
         assert text.startswith("sspq: ") and why in text and len(text.splitlines()) == 1

@@ -107,23 +107,18 @@ def calibration_batches(model: Classifier, spec: str, count: int) -> Iterator[np
     if not files:
         raise DataError(f"{spec}: is no folder with image files ({', '.join(_IMAGE_FILES)})")
     paths = [files[i] for i in _spread(len(files), count)]
-    return (read_images(model, paths[i : i + BATCH]) for i in range(0, len(paths), BATCH))
+    return (batch_of(model, read_images(paths[i : i + BATCH])) for i in range(0, len(paths), BATCH))
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
 
 
-def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None) -> np.ndarray:
-    """Image files as a batch for the model.
-
-    Args:
-        model: SSPQ34, LeNet, or a network for ImageNet.
-        paths: of JPEG, PNG or other files that OpenCV reads.
-        spec: for the first two the data set that it was trained on, whose mean image is subtracted.
+def read_images(paths: Sequence[str]) -> list[np.ndarray]:
+    """JPEG, PNG or other files that OpenCV reads, in BGR, each of its own size.
 
     Raises:
-        DataError: a file is no image, or there is no ``spec`` where it is needed.
+        DataError: a file is no image.
     """
     images = []
     for path in paths:
@@ -131,6 +126,22 @@ def read_images(model: Classifier, paths: Sequence[str], spec: str | None = None
         if image is None:
             raise DataError(f"{path}: is no image file that can be read")
         images.append(image)
+    return images
+
+
+def batch_of(
+    model: Classifier, images: Sequence[np.ndarray], spec: str | None = None
+) -> np.ndarray:
+    """Images of :func:`read_images` as a batch for the model.
+
+    Args:
+        model: SSPQ34, LeNet, or a network for ImageNet.
+        images: of any sizes.
+        spec: for the first two the data set that it was trained on, whose mean image is subtracted.
+
+    Raises:
+        DataError: there is no ``spec`` where it is needed.
+    """
     if not _is_small(model):
         augmentor = Augmentor(model.image_size, None, _is_stretched(model))
         return np.stack([augmentor(image) for image in images])
