@@ -197,19 +197,6 @@ def digest(names: List[str], flags: List[str]) -> str:
     return total.hexdigest()
 
 
-def recorded(target: str) -> str:
-    """What a compiled file was made of, if it is whole."""
-    if not (os.path.isfile(target) and os.path.isfile(target + ".made-of")):
-        return ""
-    with open(target + ".made-of") as f:
-        return f.read()
-
-
-def record(target: str, made_of: str) -> None:
-    with open(target + ".made-of", "w") as f:
-        f.write(made_of)
-
-
 class BuildOps(build_ext):
     """Compiles the op library, in place or into the build folder, and records what it fits."""
 
@@ -252,21 +239,27 @@ class BuildOps(build_ext):
         )
 
     def update(
-        self, names: Tuple[str, str], info: Dict[str, Any], build: Callable[[str], None]
+        self, names: Tuple[str, str], info: Dict[str, Any], build: Callable[[str], object]
     ) -> None:
-        """Has a library built, unless it is there and was made of the same."""
+        """Has a library built where it belongs, unless :meth:`make` finds it there."""
         here = self.inplace or getattr(self, "editable_mode", False)
         folder = os.path.join(ROOT if here else os.path.abspath(self.build_lib), "sspq", "lib")
         library, record = [os.path.join(folder, name) for name in names]
-        if os.path.isfile(library) and os.path.isfile(record) and not self.force:
+        self.make(library, record, info, build)
+
+    def make(
+        self, target: str, record: str, info: Dict[str, Any], build: Callable[[str], object]
+    ) -> None:
+        """Has a file built, unless it is there and its record says that it was made of the same."""
+        if os.path.isfile(target) and os.path.isfile(record) and not self.force:
             with open(record) as f:
                 if json.load(f) == info:
                     return
-        os.makedirs(folder, exist_ok=True)
-        # The record goes first and comes last: a library without it counts as not built.
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        # The record goes first and comes last: a file without it counts as not built.
         if os.path.exists(record):
             os.remove(record)
-        build(library)
+        build(target)
         with open(record + ".tmp", "w") as f:
             json.dump(info, f, indent=2)
         os.replace(record + ".tmp", record)
@@ -279,18 +272,19 @@ class BuildOps(build_ext):
         nvcc_command: List[str],
         link_flags: List[str],
     ) -> None:
-        cxx = os.environ.get("CXX", "g++").split()
+        cxx, version = os.environ.get("CXX", "g++").split(), compiler()
 
         def compile_one(source: str) -> str:
             target = os.path.join(os.path.abspath(self.build_temp), source + ".o")
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            path, cuda = os.path.join(ROOT, source), source.endswith(".cu")
-            command = nvcc_command if cuda else cxx + flags + instruction_set(source)
-            made_of = "" if cuda else self.made_of(command, path)
-            if not made_of or self.force or recorded(target) != made_of:
-                record(target, "")
-                self.run_tool(command + ["-c", path, "-o", target])
-                record(target, made_of)
+            path = os.path.join(ROOT, source)
+            if source.endswith(".cu"):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                self.run_tool(nvcc_command + ["-c", path, "-o", target])
+                return target
+            command = cxx + flags + instruction_set(source)
+            info = {"compiler": version, "source": self.preprocessed(command, path)}
+            build = command + ["-c", path, "-o", target]
+            self.make(target, target + ".json", info, lambda path: self.run_tool(build))
             return target
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -298,7 +292,7 @@ class BuildOps(build_ext):
         self.run_tool(cxx + ["-shared", "-o", library + ".tmp"] + objects + link_flags)
         os.replace(library + ".tmp", library)
 
-    def made_of(self, command: List[str], path: str) -> str:
+    def preprocessed(self, command: List[str], path: str) -> str:
         """A digest of what is compiled, wherever the headers lie and whatever comments say.
 
         The vectorised loops, which take most of the time, know nothing of TensorFlow: builds for
@@ -306,7 +300,7 @@ class BuildOps(build_ext):
         """
         options = [word for word in command if not word.startswith(("-I", "-isystem"))]
         text = self.run_tool(command + ["-E", "-P", path])
-        return hashlib.sha256("\n".join([compiler()] + options + [text]).encode()).hexdigest()
+        return hashlib.sha256("\n".join(options + [text]).encode()).hexdigest()
 
     def run_tool(self, command: List[str]) -> str:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
