@@ -129,9 +129,9 @@ def model_of(packed: Packed, **settings: Any) -> Classifier:
     """The model of :func:`unpack` alone."""
     try:
         model = models.rebuild(packed.model, **settings)
+        _check_plausible(model, packed)
     except ValueError as e:
         raise PackedFileError("%s: %s" % (packed.origin, e)) from e
-    _check_plausible(model, packed)
     model.weight_bits = WeightBits(())
     return model
 
@@ -145,23 +145,30 @@ def values_of(packed: Packed, layers: List[Layer]) -> Values:
     Raises:
         PackedFileError: the tensors are not those of the model.
     """
+    try:
+        return _values(packed, layers)
+    except EncodingError as e:
+        raise PackedFileError("%s: %s" % (packed.origin, e)) from e
+
+
+def _values(packed: Packed, layers: List[Layer]) -> Values:
     shapes = {name: shape for layer in layers for name, shape, _ in layer.variables}
     values: Values = {}
     left = dict(packed.tensors)
     for scope, epsilon in _norms(layers):
         if scope not in left:
-            raise PackedFileError("%s lacks %s" % (packed.origin, scope))
-        values.update(_norm_values(scope, left.pop(scope), epsilon, packed.origin))
+            raise EncodingError("lacks %s" % scope)
+        values.update(_norm_values(scope, left.pop(scope), epsilon))
     for name, tensor in left.items():
         if shapes.get(name) != tensor.shape:
             expected = shapes.get(name, "no such tensor")
-            raise PackedFileError(
-                "%.100s is %s in %s, expected %s" % (name, tensor.shape, packed.origin, expected)
+            raise EncodingError(
+                "%.100s is %s in the packed model, expected %s" % (name, tensor.shape, expected)
             )
-        values[name] = _decoded(name, tensor, packed.origin)
+        values[name] = _decoded(name, tensor)
     for name, shape in shapes.items():
         if name not in values or values[name].shape != shape:
-            raise PackedFileError("%s lacks %s of shape %s" % (packed.origin, name, shape))
+            raise EncodingError("lacks %s of shape %s" % (name, shape))
     return values
 
 
@@ -169,11 +176,9 @@ def _check_plausible(model: Classifier, packed: Packed) -> None:
     """Before a graph is built: TensorFlow fails badly on sizes beyond any file."""
     classes = {shape[-1] for shape in (t.shape for t in packed.tensors.values()) if shape}
     if model.num_classes not in classes:
-        raise PackedFileError(
-            "no tensor of %s has its %d classes" % (packed.origin, model.num_classes)
-        )
+        raise EncodingError("no tensor has the model's %d classes" % model.num_classes)
     if getattr(model, "image_size", 1) > 2**14:
-        raise PackedFileError("the images of %s have %d pixels" % (packed.origin, model.image_size))
+        raise EncodingError("the model's images have %d pixels" % model.image_size)
 
 
 def _norms(layers: List[Layer]) -> List[Tuple[str, float]]:
@@ -201,12 +206,12 @@ def fold_norm(rows: List[np.ndarray], epsilon: float) -> np.ndarray:
     return np.stack([factor, beta - mean * factor]).astype(np.float32)
 
 
-def _norm_values(scope: str, tensor: Encoded, epsilon: float, origin: str) -> Values:
-    rows = _decoded(scope, tensor, origin)
+def _norm_values(scope: str, tensor: Encoded, epsilon: float) -> Values:
+    rows = _decoded(scope, tensor)
     if tensor.scheme != "float" or rows.ndim != 2 or len(rows) not in (2, 4):
-        raise PackedFileError(
-            "%s of %s: a batch normalization must be [2, channels] or [4, channels], got %s %s"
-            % (scope, origin, tensor.scheme, list(tensor.shape))
+        raise EncodingError(
+            "%s: a batch normalization must be [2, channels] or [4, channels], got %s %s"
+            % (scope, tensor.scheme, list(tensor.shape))
         )
     if len(rows) == 2:
         ones = np.ones(rows.shape[1], np.float32)
@@ -214,8 +219,8 @@ def _norm_values(scope: str, tensor: Encoded, epsilon: float, origin: str) -> Va
     return {"%s/%s" % (scope, part): row for part, row in zip(_NORM_PARTS, rows)}
 
 
-def _decoded(name: str, tensor: Encoded, origin: str) -> np.ndarray:
+def _decoded(name: str, tensor: Encoded) -> np.ndarray:
     try:
         return decode(tensor)
     except EncodingError as e:
-        raise PackedFileError("%s of %s: %s" % (name, origin, e)) from e
+        raise EncodingError("%s: %s" % (name, e)) from e

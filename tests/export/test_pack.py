@@ -232,7 +232,7 @@ def put(name, shape):
     [
         (without("fct/b"), r"lacks fct/b of shape \(10,\)"),
         (without("conv2/bnlast"), "lacks conv2/bnlast"),
-        (put("fct/b", (11,)), r"fct/b is \(11,\) in .*, expected \(10,\)"),
+        (put("fct/b", (11,)), r"fct/b is \(11,\) in the packed model, expected \(10,\)"),
         (put("conv9/W", (1,)), "conv9/W is .* expected no such tensor"),
         (put("conv2/bnlast", (3, 16)), r"\[2, channels\] or \[4, channels\]"),
         (put("conv2/bnlast", (2, 17)), "lacks conv2/bnlast/gamma"),
