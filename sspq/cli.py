@@ -50,7 +50,7 @@ def _convert_caffe(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Runs one command; user errors, and too little memory, give one line and exit status 2."""
+    """Runs one command; user errors give one line and exit status 2, Ctrl-C 130."""
     parser = argparse.ArgumentParser(prog="python -m sspq", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True

@@ -9,15 +9,15 @@ _SHOWN = ("base.py", "monitor.py", "fit.py")
 
 def quieten() -> None:
     """Keeps tensorpack's set-up messages off the terminal, but no warning and no result."""
-
-    def shown(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or record.filename in _SHOWN
-
     logger = logging.getLogger("tensorpack")
     logger.addFilter(_whole)
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
-            handler.addFilter(shown)
+            handler.addFilter(_shown)
+
+
+def _shown(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.filename in _SHOWN
 
 
 def _whole(record: logging.LogRecord) -> bool:
