@@ -1,6 +1,5 @@
 """The ImageNet scripts really training: a small network, a few JPEG files, a few epochs."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,31 +13,18 @@ from sspq.compat import tf
 from sspq.data import imagenet
 from sspq.training import checkpoint, history, trainers
 from sspq.training.imagenet import main
-from sspq.training.imagenet_options import augmentation, parser, schedule
 from tests.data import ilsvrc
+from tests.training.imagenet_steps import EXAMPLES, options_of, step_of
 from tests.training.killing import Killed, kill_when_saved
 
-EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
 # ResNet-18's depth, 12 training images of 3 classes, 3 steps an epoch.
 SMALL = ["--depth", "18", "--image-size", "32", "--batch", "4", "--processes", "0"]
-
-
-def step_of(script):
-    path = os.path.join(EXAMPLES, "imagenet-%s.py" % script)
-    spec = importlib.util.spec_from_file_location("example", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.STEP
 
 
 def run(script, *options):
     """Runs an example's main on a graph of its own; returns its exit status."""
     with tf.Graph().as_default():
         return main(step_of(script), None, SMALL + [str(o) for o in options])
-
-
-def options_of(script, *options):
-    return parser(step_of(script), None).parse_args([str(o) for o in options])
 
 
 def report(folder):
@@ -344,33 +330,6 @@ def test_an_error_of_the_reading_thread_is_told(tree, tmp_path, capsys, monkeypa
     assert run("SSQ_S1", "--data", tree, "--epochs", 2, "--log", tmp_path) == 2
     assert "cannot decode" in capsys.readouterr().err
     assert not os.path.exists(str(tmp_path / "report.json"))
-
-
-def test_large_batches_begin_with_the_rate_of_256():
-    args = options_of("SSQ_S1", "--batch", 1024)
-    rates = []
-    rate = 0.4
-    for epoch in range(1, 12):
-        rate = schedule(step_of("SSQ_S1"), args)(epoch, rate)
-        rates.append(rate)
-    np.testing.assert_allclose(rates[:6], [0.1, 0.16, 0.22, 0.28, 0.34, 0.4])
-    assert rates[8] == 0.4 and rates[9] < 0.4
-
-
-def test_the_released_schedule_of_s1():
-    # The figures that the published recipe gives, 105 epochs at a batch of 256.
-    step, rate, rates = step_of("SSQ_S1"), 0.1, {}
-    for epoch in range(1, 106):
-        rates[epoch] = rate = schedule(step, options_of("SSQ_S1"))(epoch, rate)
-    expected = {9: 0.1, 10: 0.0994, 20: 0.0940, 30: 0.0802, 40: 0.0583, 50: 0.0337, 60: 0.0142,
-                70: 0.00388, 80: 5.7e-4, 90: 3.1e-5, 101: 1e-5, 105: 1e-5}  # fmt: skip
-    for epoch, value in expected.items():
-        assert rates[epoch] == pytest.approx(value, rel=0.02), epoch
-
-
-def test_augmentation_is_the_released_one_unless_told_otherwise():
-    a = augmentation(options_of("SSQ_S1"))
-    assert (a.area, a.colour, a.mirror) == ((0.08, 1.0), True, True)
 
 
 @pytest.mark.parametrize(
