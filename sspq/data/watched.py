@@ -30,6 +30,18 @@ class Watched:
         return _WatchedFlow(flow, self)
 
 
+class WatchedInput:
+    """What training reads from, through flows that ``_watched`` watches."""
+
+    def __init__(self) -> None:
+        self._watched = Watched()
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error that ended a training input; None while there is none."""
+        return self._watched.error
+
+
 class _WatchedFlow(ProxyDataFlow):
     def __init__(self, flow: DataFlow, watcher: Watched) -> None:
         super().__init__(flow)

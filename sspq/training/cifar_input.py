@@ -10,13 +10,13 @@ from tensorpack.input_source import QueueInput
 
 from sspq import data as datasets
 from sspq.data.flow import TestFlow, TrainFlow
-from sspq.data.watched import Watched
+from sspq.data.watched import WatchedInput
 from sspq.training.processes import Processes
 
 TEST_BATCH = 200
 
 
-class ImagesInput:
+class ImagesInput(WatchedInput):
     """A data set of 32x32 images.
 
     Args:
@@ -31,16 +31,11 @@ class ImagesInput:
     """
 
     def __init__(self, args: argparse.Namespace, processes: Processes) -> None:
+        super().__init__()
         self._processes = processes
         self._data = datasets.load(args.data, download=args.download)
         self._args = args
-        self._watched = Watched()
         self.num_classes = self._data.num_classes
-
-    @property
-    def failure(self) -> Exception | None:
-        """The error that ended a training input; None while there is none."""
-        return self._watched.error
 
     def facts(self) -> dict[str, Any]:
         """For reports."""

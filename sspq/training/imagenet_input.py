@@ -14,7 +14,7 @@ from sspq.compat import tf
 from sspq.data import imagenet, imagenet_symbolic, scan
 from sspq.data.dataset import DataError
 from sspq.data.imagenet_flow import EvalFlow, TrainFlow
-from sspq.data.watched import Watched
+from sspq.data.watched import WatchedInput
 from sspq.training import checkpoint
 from sspq.training.imagenet_options import augmentation
 from sspq.training.processes import Processes
@@ -34,7 +34,7 @@ def _threads(args: argparse.Namespace) -> int | None:
     return None if args.processes is None else max(1, args.processes)
 
 
-class FolderInput:
+class FolderInput(WatchedInput):
     """The images of an ILSVRC folder.
 
     Args:
@@ -45,7 +45,6 @@ class FolderInput:
 
     Attributes:
         num_classes: what the network tells apart.
-        failure: the error that ended a training input; None while there is none.
 
     Raises:
         DataError: the folder or its images do not do.
@@ -58,10 +57,10 @@ class FolderInput:
         training: bool = True,
         as_caffe: bool = False,
     ) -> None:
+        super().__init__()
         self._args = args
         self._as_caffe = as_caffe
         self._processes = processes
-        self._watched = Watched()
         tree = imagenet.find(args.data, args.meta_dir, imagenet.PARTS if training else ("val",))
         self._report = scan.scan(tree)
         if processes.chief:
@@ -74,10 +73,6 @@ class FolderInput:
                 f"{args.data}: has labels up to {self._val.labels.max()}, expected less than the "
                 f"{self.num_classes} classes of the network"
             )
-
-    @property
-    def failure(self) -> Exception | None:
-        return self._watched.error
 
     def facts(self) -> dict[str, Any]:
         """For reports."""
@@ -168,19 +163,15 @@ class FolderInput:
                     raise DataError(str(error).split("DataError: ")[-1].split("\n")[0]) from error
 
 
-class FakeInput:
+class FakeInput(WatchedInput):
     """Images of noise, always the same, to try how fast everything else is."""
 
     num_classes = DEFAULT_CLASSES
 
     def __init__(self, args: argparse.Namespace, processes: Processes) -> None:
+        super().__init__()
         self._args = args
         self._ranks = processes.ranks
-        self._watched = Watched()
-
-    @property
-    def failure(self) -> Exception | None:
-        return self._watched.error
 
     def facts(self) -> dict[str, Any]:
         return {"name": "made-up images", "classes": self.num_classes}
