@@ -16,6 +16,7 @@ ORDER = [
     {"layers"},
     {"graphs", "data"},
     {"resnet_model2", "resnet_model3", "resnet_model4"},
+    {"errors"},
     {"training", "report"},
     {"models", "caffe"},
     {"export"},
