@@ -243,6 +243,13 @@ def test_wrong_input_is_one_line(folder, tmp_path, capsys):
         assert text.startswith("sspq: ") and why in text and len(text.splitlines()) == 1
 
 
+def test_an_image_that_is_not_there_is_told_in_one_line_by_opencv_too(tmp_path, capfd):
+    image = tmp_path / "none.png"
+    assert error(capfd, "predict", tmp_path, image) == (
+        "sspq: %s: is no image file that can be read\n" % image
+    )
+
+
 def test_unpacking_leaves_an_old_file_alone_where_it_cannot_be_written(
     folder, tmp_path, capsys, monkeypatch
 ):

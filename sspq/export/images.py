@@ -122,7 +122,8 @@ def read_images(paths: Sequence[str]) -> list[np.ndarray]:
     """
     images = []
     for path in paths:
-        image = decode(path)
+        # Of a file that is not there OpenCV would print a line of its own.
+        image = decode(path) if os.path.isfile(path) else None
         if image is None:
             raise DataError(f"{path}: is no image file that can be read")
         images.append(image)
