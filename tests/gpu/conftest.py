@@ -6,7 +6,7 @@ import pytest
 
 from tests.gpu import devices
 
-GPU = os.environ.get("SSPQ_TEST_GPU") == "1"
+GPU = os.environ.get("SSPQ_TEST_GPU") in ("1", "bare")
 gpu_only = pytest.mark.skipif(not GPU, reason="needs a GPU: SSPQ_TEST_GPU=1, see tests/gpu")
 
 
@@ -17,7 +17,7 @@ def emulation(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cuda(tmp_path_factory):
-    return devices.Cuda(tmp_path_factory.mktemp("cuda"))
+    return devices.Cuda(tmp_path_factory.mktemp("cuda"), os.environ["SSPQ_TEST_GPU"] == "bare")
 
 
 @pytest.fixture(scope="session", params=["emulation", "cuda"] if GPU else ["emulation"])

@@ -61,8 +61,8 @@ def test_compute_sanitizer_finds_nothing(tool):
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None:
         pytest.skip("NOT CHECKED: no compute-sanitizer in PATH")
-    # Without a cache every array is an allocation of its own, whose ends are then known.
-    environment = dict(os.environ, PYTORCH_NO_CUDA_MEMORY_CACHING="1", SSPQ_TEST_GPU="1")
+    # Without cache and canaries every array is an allocation of its own, whose ends the tool knows.
+    environment = dict(os.environ, PYTORCH_NO_CUDA_MEMORY_CACHING="1", SSPQ_TEST_GPU="bare")
     command = [sanitizer, "--tool", tool, "--error-exitcode", "77", sys.executable, "-m", "pytest"]
     command += ["--confcutdir=tests/gpu", "-p", "no:cacheprovider", "-q", "-k", "cuda"]
     command += ["tests/gpu/test_kernels.py::test_many_random_cases"]
