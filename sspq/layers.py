@@ -11,6 +11,7 @@ from tensorpack.utils import logger
 from tensorpack.utils.argtools import get_data_format
 
 from sspq.compat import tf
+from sspq.integers import is_int
 from sspq.ops.shift2d import shift2d
 
 PADDINGS = ("SAME", "AUTO")
@@ -18,11 +19,11 @@ PADDINGS = ("SAME", "AUTO")
 
 def _pair(name: str, value: Any) -> Tuple[int, int]:
     pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= 1 for v in pair):
+    if len(pair) != 2 or not all(is_int(v) and v >= 1 for v in pair):
         raise ValueError(
             "Shift2D: `%s` must be an int of at least 1 or a pair of them, got %r" % (name, value)
         )
-    return pair  # type: ignore[return-value]
+    return int(pair[0]), int(pair[1])
 
 
 def _one_of_two_spellings(layer_args: Any, name: str, other: str) -> None:

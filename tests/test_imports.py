@@ -10,7 +10,7 @@ PACKAGE = os.path.join(ROOT, "sspq")
 
 # Lower rooms never import higher ones.
 ORDER = [
-    {"compat", "version", "files"},
+    {"compat", "version", "files", "integers"},
     {"oplib"},
     {"ops", "quantizers", "slq"},
     {"layers"},

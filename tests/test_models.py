@@ -1,5 +1,8 @@
 """The networks by name."""
 
+import json
+
+import numpy as np
 import pytest
 
 from sspq import models
@@ -25,6 +28,8 @@ def test_settings_override_the_description():
     model = models.rebuild(described, bitw=1, linear_bits=8)
     assert model.describe()["bits"] == {"weights": 1, "activations": 8, "linear": 8}
     assert (model.num_classes, model.image_size) == (7, 96)
+    of_numpy = models.build("lspq50", bitw=np.int8(2), num_classes=np.int64(7), image_size=96)
+    assert json.dumps(of_numpy.describe()) == json.dumps(described)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sspq.integers import is_int
+
 IMAGE_SHAPE = (32, 32, 3)
 
 
@@ -20,8 +22,7 @@ def int_in(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
     Raises:
         DataError: it is not; ``name`` is the argument's.
     """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
+    if not is_int(value) or not low <= value <= high:
         reason = f" ({limit})" if limit else ""
         raise DataError(f"`{name}` must be an int from {low} to {high}{reason}, got {value!r}")
     return int(value)

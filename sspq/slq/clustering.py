@@ -36,9 +36,14 @@ class Clusters:
     loss: np.ndarray
 
 
+def is_int(value: Any) -> bool:
+    """As :func:`sspq.integers.is_int`, which needs the rest of the package."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def check_bits(bits: Any) -> int:
     """Returns ``bits`` if it is an int from 2 to 8, else raises ValueError."""
-    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
+    if not is_int(bits):
         raise ValueError("`bits` must be an int, got %r" % (bits,))
     if not 2 <= bits <= MOST_BITS:
         raise ValueError("`bits` must be from 2 to %d, got %d" % (MOST_BITS, bits))
@@ -57,7 +62,7 @@ def check_weights(weights: Any) -> np.ndarray:
         raise ValueError("weights must be a numpy array of float32, got %s" % kind)
     if not weights.size:
         raise ValueError("weights must not be empty, got shape %s" % (weights.shape,))
-    return np.ascontiguousarray(weights)
+    return np.ascontiguousarray(weights).reshape(weights.shape)  # which makes [1] of []
 
 
 def initial_centres(weights: np.ndarray, bits: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Mapping, Tuple
 
-from sspq.slq.clustering import PASSES, number_of_centres
+from sspq.slq.clustering import PASSES, is_int, number_of_centres
 
 PARTITIONS = ("magnitude", "loss", "boundary")
 
@@ -33,16 +33,18 @@ class Schedule:
     passes: int = PASSES
 
     def __post_init__(self) -> None:
-        centres, counts = number_of_centres(self.bits), self.counts
-        rising = all(a < b for a, b in zip((0,) + tuple(counts), counts))
-        if not (counts and rising and counts[-1] == centres):
+        centres, counts = number_of_centres(self.bits), tuple(self.counts)
+        object.__setattr__(self, "counts", counts)  # a list will do
+        rising = all(a < b for a, b in zip((0,) + counts, counts))
+        whole = all(is_int(n) for n in counts)
+        if not (counts and whole and rising and counts[-1] == centres):
             raise ValueError(
                 "`counts` must rise from at least 1 to %d, the number of centres at %d bits, got %r"
                 % (centres, self.bits, counts)
             )
         if self.partition not in PARTITIONS:
             raise ValueError("`partition` must be one of %s, got %r" % (PARTITIONS, self.partition))
-        if self.passes < 1:
+        if not is_int(self.passes) or self.passes < 1:
             raise ValueError("`passes` must be at least 1, got %r" % (self.passes,))
 
 

@@ -4,6 +4,7 @@ from typing import Any, Dict, List
 
 from sspq.compat import tf
 from sspq.graphs.alexnet import IMAGE_SIZE, LEAST_IMAGE_SIZE, alexnet
+from sspq.integers import is_int
 from sspq.training.caffe_model import CaffeClassifier
 
 MOST_WIDTH = 16  # no machine holds such a network; numbers beyond could overflow
@@ -38,7 +39,7 @@ class AlexNet(CaffeClassifier):
         width: float = 1.0,
     ) -> None:
         super(AlexNet, self).__init__(num_classes, data_format)
-        if not isinstance(image_size, int) or image_size < LEAST_IMAGE_SIZE:
+        if not is_int(image_size) or image_size < LEAST_IMAGE_SIZE:
             raise ValueError(
                 "`image_size` must be an int of at least %d, got %r"
                 % (LEAST_IMAGE_SIZE, image_size)
@@ -47,7 +48,7 @@ class AlexNet(CaffeClassifier):
             raise ValueError(
                 "`width` must be a number above 0, at most %d, got %r" % (MOST_WIDTH, width)
             )
-        self.image_size = image_size
+        self.image_size = int(image_size)
         self.width = width
 
     def inputs(self) -> List[Any]:

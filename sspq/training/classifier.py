@@ -13,6 +13,7 @@ from tensorpack.tfutils.tower import get_current_tower_context
 from sspq.compat import tf
 from sspq.graphs.blocks import resolve_data_format
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
+from sspq.integers import is_int
 from sspq.quantizers.scope import WeightBits
 from sspq.training.updates import UpdateLast
 
@@ -57,10 +58,10 @@ class Classifier(ModelDesc, abc.ABC):
         nesterov: bool,
     ) -> None:
         super(Classifier, self).__init__()
-        if not isinstance(num_classes, int) or num_classes < 2:
+        if not is_int(num_classes) or num_classes < 2:
             raise ValueError("`num_classes` must be an int of at least 2, got %r" % (num_classes,))
         self.weight_bits = weight_bits
-        self.num_classes = num_classes
+        self.num_classes = int(num_classes)  # not of numpy, which JSON does not take
         self.data_format = resolve_data_format(data_format)
         self.weight_decay = WEIGHT_DECAY
         self.weight_decay_pattern = weight_decay_pattern

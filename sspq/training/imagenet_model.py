@@ -17,6 +17,7 @@ from sspq.graphs.imagenet import (
     Blocks,
     normalize_image,
 )
+from sspq.integers import is_int
 from sspq.layers import Shift2D
 from sspq.quantizers.dorefa import check_bits
 from sspq.quantizers.scope import weight_bits
@@ -85,7 +86,7 @@ class ImageNetSSPQ(Classifier):
         ):
             if value not in known:
                 raise ValueError("`%s` must be one of %s, got %r" % (name, known, value))
-        if not isinstance(image_size, int) or image_size < 1:
+        if not is_int(image_size) or image_size < 1:
             raise ValueError("`image_size` must be an int of at least 1, got %r" % (image_size,))
         module = GRAPHS[graph]
         self.bitw = _bits("bitw", bitw, module.BITW, mode, QUANTIZED_WEIGHTS_MODES)
@@ -104,7 +105,7 @@ class ImageNetSSPQ(Classifier):
             nesterov=True,
         )
         self.graph, self.depth, self.mode, self.variant = graph, depth, mode, variant
-        self.image_size = image_size
+        self.image_size = int(image_size)
         self._block = getattr(self._blocks, block)
         self._group = getattr(self._blocks, mode + "_group")
         is_l_sspq = mode == "QresIBShift" and hasattr(module, "resnet_backbone2")

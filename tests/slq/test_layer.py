@@ -184,12 +184,26 @@ def test_a_state_of_another_schedule_or_layer_is_refused():
         (dict(counts=(0, 9)), r"got \(0, 9\)"),
         (dict(counts=(9, 17)), r"got \(9, 17\)"),
         (dict(partition="random"), "`partition` must be one of .*, got 'random'"),
+        (dict(counts=[3, 5.0, 7, 9]), r"got \(3, 5.0, 7, 9\)"),
         (dict(passes=0), "`passes` must be at least 1, got 0"),
+        (dict(passes=1.5), "`passes` must be at least 1, got 1.5"),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**dict(dict(bits=4, counts=(3, 5, 7, 9)), **change))
+
+
+def test_counts_may_be_a_list():
+    assert Schedule(3, [3, 5]) == Schedule(3, (3, 5))
+
+
+def test_a_single_number_keeps_its_shape():
+    weight = np.array(1.5, np.float32)
+    state = next_stage(weight, start(weight, TERNARY), TERNARY)
+    assert state.index.shape == state.frozen.shape == ()
+    state = next_stage(share(weight, state), state, TERNARY)
+    assert share(weight, state) == weight
 
 
 def test_the_schedules_by_bits_are_for_these_bits():

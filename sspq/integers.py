@@ -1,0 +1,10 @@
+"""What counts as an int in arguments."""
+
+from typing import Any
+
+import numpy as np
+
+
+def is_int(value: Any) -> bool:
+    """Whether it is Python's or numpy's, such as ``labels.max() + 1``; a bool is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
