@@ -3,19 +3,23 @@
 from typing import Any, Callable, Tuple
 
 from sspq.compat import tf
+from sspq.integers import is_int
 
 Quantizer = Callable[[Any], Any]
 
 
 def check_bits(name: str, bits: Any) -> int:
     """Returns ``bits`` if it is an int from 1 to 32, else raises ValueError."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 32:
+    if not is_int(bits) or not 1 <= bits <= 32:
         raise ValueError("`%s` must be an int from 1 to 32, got %r" % (name, bits))
-    return bits
+    return int(bits)
 
 
-def _levels(bits: int) -> float:
-    return float(2**bits - 1)
+def _levels(bits: int, dtype: Any) -> float:
+    n = float(2**bits - 1)
+    if n > dtype.max:
+        raise ValueError("%s tensors cannot be quantized to %d bits" % (dtype.name, bits))
+    return n
 
 
 def quantize(x: Any, bits: int) -> Any:
@@ -23,8 +27,12 @@ def quantize(x: Any, bits: int) -> Any:
 
     Shape: any, unchanged. Range: unlimited; of [0, 1] it makes ``2**bits`` values.
     Gradient: identity.
+
+    Raises:
+        ValueError: ``bits`` is not an int from 1 to 32, or more than 15 for float16.
     """
-    n = _levels(check_bits("bits", bits))
+    x = tf.convert_to_tensor(x)
+    n = _levels(check_bits("bits", bits), x.dtype.base_dtype)
 
     @tf.custom_gradient
     def rounded(v: Any) -> Any:
@@ -60,10 +68,12 @@ def _activation_quantizer(bits: int) -> Quantizer:
 def _gradient_quantizer(bits: int) -> Quantizer:
     if bits == 32:
         return tf.identity
-    n = _levels(bits)
 
     def backward(dy: Any) -> Any:
-        axes = list(range(1, dy.shape.ndims))
+        n = _levels(bits, dy.dtype.base_dtype)
+        axes = (
+            tf.range(1, tf.rank(dy)) if dy.shape.ndims is None else list(range(1, dy.shape.ndims))
+        )
         most = tf.reduce_max(tf.abs(dy), axes, keepdims=True)
         noise = tf.random_uniform(tf.shape(dy), -0.5 / n, 0.5 / n, dy.dtype)
         u = tf.clip_by_value(tf.div_no_nan(dy, most) * 0.5 + 0.5 + noise, 0.0, 1.0)
@@ -94,7 +104,8 @@ def get_dorefa(bitW: int, bitA: int, bitG: int) -> Tuple[Quantizer, Quantizer, Q
     Shape: any, unchanged; ``fg`` takes the first axis as the batch.
 
     Raises:
-        ValueError: a bit width is not an int from 1 to 32.
+        ValueError: a bit width is not an int from 1 to 32. When a quantizer is applied: it is 16 to
+            31 and the tensor float16, which does not hold such an n.
 
     Source: Zhou et al., DoReFa-Net, 2016, arXiv:1606.06160.
     """

@@ -118,6 +118,27 @@ def test_bit_widths_outside_1_to_32_are_refused_by_name(bits):
             get_dorefa(*widths)
 
 
+def test_bit_widths_may_be_numpy_s():
+    assert len(get_dorefa(np.int64(4), np.int32(8), np.uint8(32))) == 3
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_float16_is_refused_where_it_does_not_hold_the_levels(sess, which):
+    x = tf.constant([[0.25, 1.0]], tf.float16)
+    y = get_dorefa(15, 15, 15)[which](x)
+    assert np.isfinite(sess.run([y, tf.gradients(y, x)[0]])).all()
+    with pytest.raises(ValueError, match="float16 tensors cannot be quantized to 16 bits"):
+        tf.gradients(get_dorefa(16, 16, 16)[which](x), x)
+
+
+def test_gradients_of_unknown_rank_are_quantized_too(sess):
+    x = tf.placeholder(tf.float32)
+    _, _, fg = get_dorefa(32, 32, 2)
+    (gx,) = tf.gradients(fg(x) * 3, x)
+    got = sess.run(gx, {x: np.ones((2, 3, 4))})
+    np.testing.assert_array_equal(got, np.full((2, 3, 4), 3.0))
+
+
 def test_ternary_weights_take_their_scale_by_region(sess):
     x = np.array([-1.0, -0.3, -0.04, 0.0, 0.05, 0.06, 0.8])
     with tf.variable_scope("layer"):
