@@ -14,8 +14,9 @@ from tensorpack.utils import logger
 
 from sspq import slq
 from sspq.compat import tf
+from sspq.integers import is_int
 from sspq.slq import LayerState, Schedule
-from sspq.training.slq_layer import GraphLayer, Layers, copies_of, find_layers, layer_name
+from sspq.training.slq_layer import GraphLayer, Layers, copies_of, find_layers, layer_of
 
 Weights = Dict[str, np.ndarray]
 States = Dict[str, LayerState]
@@ -44,8 +45,9 @@ def stage_epochs(epochs: Union[int, Sequence[int]], stages: int) -> Tuple[int, .
     Raises:
         ValueError: a number is below 1, or there are more or fewer of them.
     """
-    each = (epochs,) * stages if isinstance(epochs, int) else tuple(epochs)
-    if len(each) != stages or any(e < 1 for e in each):
+    given: Any = epochs
+    each: Tuple[int, ...] = (int(given),) * stages if is_int(given) else tuple(given)
+    if len(each) != stages or not all(is_int(e) and e >= 1 for e in each):
         raise ValueError(
             "`epochs` must be at least 1, one number or one for each of %d stages, got %r"
             % (stages, epochs)
@@ -168,13 +170,13 @@ class SLQ(Callback):
         """The layer whose weights, or a copy of them, ``variable`` is; builds the layers' state."""
         if not self.layers:
             self.layers = find_layers(self._pattern, centres=self.schedule.counts[-1])
-        return self.layers.get(layer_name(variable))
+        return layer_of(variable, self.layers)
 
     def _setup_graph(self) -> None:
         if not self.layers:
             raise ValueError("SLQ needs the model to train with what its optimizer() returns")
         for layer in self.layers.values():
-            layer.build_assignment(copies_of(layer, self._optimizer))
+            layer.build_assignment(copies_of(layer, self.layers, self._optimizer))
         self._stages = stages_of(list(self.layers), self.schedule, self._groups)
 
     def _before_epoch(self) -> None:

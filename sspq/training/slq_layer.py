@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import fields
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Copy(NamedTuple):
 
     Attributes:
         weights: the variable.
-        slots: the optimizer's variables for it, such as its momentum.
+        slots: the optimizer's variables for it, of its shape, such as its momentum.
     """
 
     weights: Any
@@ -106,14 +106,15 @@ class GraphLayer:
         for copy in copies:
             assigned.append(copy.weights.assign(self._fed_weights).op)
             for slot in copy.slots:
-                kept = tf.where(self._fed["frozen"], tf.zeros_like(slot), slot)
+                # Not 0: Adagrad divides by its own, and would make NaN of a gradient of 0.
+                kept = tf.where(self._fed["frozen"], slot.initial_value, slot)
                 assigned.append(slot.assign(kept).op)
         self._assign = tf.group(*assigned)
 
     def assignment(self, weights: np.ndarray, state: LayerState) -> Tuple[Any, Dict[Any, Any]]:
         """What to run, and with which feeds, to set state and weights, on all towers.
 
-        Slots of frozen weights become 0.
+        Slots of frozen weights get their initial values, which for momentum are 0.
         """
         feeds = {placeholder: getattr(state, part) for part, placeholder in self._fed.items()}
         feeds[self._fed_weights] = weights
@@ -137,20 +138,21 @@ def find_layers(layers: Layers, centres: int) -> Dict[str, GraphLayer]:
     return {layer.name: layer for layer in found}
 
 
-def layer_name(variable: Any) -> str:
-    """The name of the variable that ``variable`` is, or that it copies on another tower."""
-    return _TOWER.sub("", variable.op.name)
+def layer_of(variable: Any, layers: Dict[str, GraphLayer]) -> Optional[GraphLayer]:
+    """The one of the layers whose weights, or a copy of them on another tower, this is."""
+    name = variable.op.name
+    return layers.get(name) or layers.get(_TOWER.sub("", name))
 
 
-def copies_of(layer: GraphLayer, optimizer: Any) -> List[Copy]:
+def copies_of(layer: GraphLayer, layers: Dict[str, GraphLayer], optimizer: Any) -> List[Copy]:
     """The layer's weights on all towers."""
-    variables = [
-        v
-        for v in tf.trainable_variables()
-        if v is layer.weights or (v.op.name != layer.name and layer_name(v) == layer.name)
+    variables = [v for v in tf.trainable_variables() if layer_of(v, layers) is layer]
+    try:
+        names = optimizer.get_slot_names()
+    except AttributeError:  # some of TensorFlow's wrappers of optimizers have none of their own
+        names = []
+    found = [(v, [optimizer.get_slot(v, name) for name in names]) for v in variables]
+    return [
+        Copy(v, tuple(s for s in slots if s is not None and s.shape == v.shape))
+        for v, slots in found
     ]
-    slots = [
-        tuple(s for s in (optimizer.get_slot(v, n) for n in optimizer.get_slot_names()) if s)
-        for v in variables
-    ]
-    return [Copy(v, s) for v, s in zip(variables, slots)]

@@ -105,7 +105,7 @@ def momentum():
     return tf.train.MomentumOptimizer(0.05, 0.9)
 
 
-def train(folder, slq, callbacks=(), make=momentum, trainer=None, epochs=None, seed=0):
+def train(folder, slq, callbacks=(), make=momentum, trainer=None, epochs=None, seed=0, model=Net):
     """Trains, or goes on from the last checkpoint in ``folder``."""
     logger.set_logger_dir(str(folder), action="k")
     prefix = checkpoint.last_complete(str(folder))
@@ -113,7 +113,7 @@ def train(folder, slq, callbacks=(), make=momentum, trainer=None, epochs=None, s
     with tf.Graph().as_default():
         tf.set_random_seed(seed)
         config = TrainConfig(
-            model=Net(slq, make),
+            model=model(slq, make),
             data=QueueInput(Numbers(first)),
             callbacks=[slq, *callbacks, ModelSaver(max_to_keep=99)],
             monitors=[],
@@ -349,6 +349,7 @@ def test_only_the_layers_asked_for_are_quantized(tmp_path):
         ({"bits": 6}, r"`bits` must be one of \[2, 3, 4, 5\], or `schedule` be given, got 6"),
         ({"partition": "size"}, "`partition` must be one of .* got 'size'"),
         ({"layers": "("}, "`layers` must be a regular expression"),
+        ({"epochs": [1, 1, 1, 1, 1.5]}, "`epochs` must be at least 1, .* got .*1.5"),
         ({"epochs": 0}, "`epochs` must be at least 1, .* each of 5 stages, got 0"),
         ({"epochs": (1, 2)}, "one for each of 5 stages, got"),
         ({"layers": "conv.*"}, "`layers`: 'conv.*' fits none of the variables .*'fc1/W'"),
