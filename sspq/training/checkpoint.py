@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 import zlib
-from typing import Any, Dict, Iterable, List, Optional, Set
+from typing import Any, Collection, Dict, Iterable, List, Optional, Set
 
 import numpy as np
 from tensorpack.tfutils.sessinit import SessionInit
@@ -193,6 +193,7 @@ class ExactRestore(SessionInit):
         kept = set(self._ignored)
         if self._parameters_only:
             kept |= _training_only([*stored, *variables])
+            kept |= _of_optimizers(stored, variables)
         elif self.path.endswith(NPZ):
             kept |= _training_only(variables) - set(stored)
         self._variables = {name: v for name, v in variables.items() if name not in kept}
@@ -221,6 +222,18 @@ class ExactRestore(SessionInit):
         )
 
 
+def _of_optimizers(stored: Iterable[str], variables: Collection[str]) -> Set[str]:
+    """Which of the names an optimizer adds: its slots lie below the variables that they are of."""
+    return {
+        n
+        for n in stored
+        if n not in variables
+        and (n.rpartition("/")[0] in variables or _OF_OPTIMIZERS.fullmatch(n) is not None)
+    }
+
+
+# What belongs to no variable: of Adam and its like, and of tensorpack's AccumGradOptimizer.
+_OF_OPTIMIZERS = re.compile(r"(.*/)?beta\d_power(_\d+)?|AccumGrad/counter")
 _STATE_ENDINGS = tuple(STATE_SCOPE + part for part in STATE_PARTS)
 
 

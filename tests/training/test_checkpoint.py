@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from tensorpack.tfutils.optimizer import AccumGradOptimizer
 
 from sspq.compat import tf
 from sspq.training import checkpoint
@@ -126,6 +127,25 @@ def test_a_checkpoint_of_another_graph_is_refused(variables, message, sess, tmp_
     prefix = save(str(tmp_path), 3)
     with pytest.raises(checkpoint.CheckpointError, match="belongs to another graph: .*" + message):
         restore(prefix, sess, **variables)
+
+
+def test_what_other_optimizers_add_is_no_parameter(tmp_path):
+    with tf.Graph().as_default(), tf.Session() as sess:
+        w = tf.get_variable("a/W", initializer=tf.ones([3]))
+        optimizer = AccumGradOptimizer(tf.train.AdamOptimizer(), 2)
+        optimizer.minimize(tf.reduce_sum(w), tf.train.get_or_create_global_step())
+        sess.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+        names = {v.op.name for v in tf.global_variables()}
+        assert {"a/W/Adam", "a/W/Adam_1", "a/W/AccumGrad", "AccumGrad/counter"} < names
+        assert any(name.endswith("/beta1_power") for name in names)
+        prefix = tf.train.Saver().save(sess, str(tmp_path / "model"))
+    with tf.Graph().as_default(), tf.Session() as sess:
+        w = tf.get_variable("a/W", [3])
+        checkpoint.ExactRestore(prefix, parameters_only=True).init(sess)
+        np.testing.assert_array_equal(sess.run(w), np.ones(3))
+        other = checkpoint.ExactRestore(prefix)
+        with pytest.raises(checkpoint.CheckpointError, match="belongs to another graph"):
+            other.init(sess)
 
 
 def save_npz(path, **variables):
