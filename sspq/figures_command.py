@@ -21,7 +21,6 @@ def _figures(args: argparse.Namespace) -> None:
         refuse_settings(args, "of a network, and `--checkpoint` is missing")
     if args.reports is None and args.published is not None:
         raise ValueError("`--published` is for `--reports`, which is missing")
-    os.makedirs(args.output, exist_ok=True)
     drawn: List[str] = []
     if args.reports is not None:
         rows = results.published(args.published or results.PUBLISHED_CSV)
@@ -59,6 +58,7 @@ def _of_checkpoint(args: argparse.Namespace) -> List[str]:
 
 
 def _in(args: argparse.Namespace, name: str) -> str:
+    os.makedirs(args.output, exist_ok=True)  # not before there is something to draw
     return os.path.join(args.output, name)
 
 

@@ -23,6 +23,10 @@ def replacing(path: str) -> Iterator[str]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as e:
+        if e.filename == temporary:
+            e.filename = path  # which the user knows
+        raise
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)

@@ -17,6 +17,13 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, n
     assert os.listdir(str(tmp_path)) == [name]
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    path = str(tmp_path / "none" / "report.json")
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, "new")
+    assert caught.value.filename == path and str(caught.value).endswith("'%s'" % path)
+
+
 @pytest.mark.parametrize("name", ["report.json", "report", "model.sspq.safetensors"])
 def test_what_a_kill_leaves_behind_is_told_from_the_files_themselves(name):
     assert not is_temporary(name)

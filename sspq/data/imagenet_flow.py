@@ -257,6 +257,6 @@ class _EvalLoad:
 def undecodable(files: list[str]) -> DataError:
     """The error of an evaluation that meets files it cannot use."""
     return DataError(
-        f"{some(files, 20)}: cannot be decoded: replace them, or add --skip-bad to evaluate on "
-        "the others"
+        f"{some(files, 20)}: cannot be decoded: replace them, or evaluate on the others by the "
+        "training scripts' --skip-bad"
     )

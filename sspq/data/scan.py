@@ -118,7 +118,7 @@ class Report:
             named = [f"{f.file} ({BAD[f.kind]})" for f in bad]
             raise DataError(
                 f"{len(bad)} of the images to evaluate on cannot be used: {some(named, 20)}; "
-                "replace them, or add --skip-bad to evaluate on the others"
+                "replace them, or evaluate on the others by the training scripts' --skip-bad"
             )
         return self.for_training(images)
 

@@ -150,7 +150,7 @@ def keeps_rate(step: Step, args: argparse.Namespace) -> bool:
 
 def check(step: Step, args: argparse.Namespace) -> None:
     """Refuses what cannot work, before anything is loaded or written."""
-    for name in ("epochs", "val_every", "image_size"):
+    for name in ("batch", "epochs", "val_every", "image_size"):
         value = getattr(args, name)
         if value < 1:
             option = name.replace("_", "-")

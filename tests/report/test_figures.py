@@ -112,6 +112,7 @@ def test_a_network_that_has_diverged_is_not_drawn(tmp_path, capsys):
     assert main(["figures", "--checkpoint", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert "conv2blk1/shift_q/SP/SP, 1 of 32" in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

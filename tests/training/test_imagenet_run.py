@@ -340,6 +340,8 @@ def test_an_error_of_the_reading_thread_is_told(tree, tmp_path, capsys, monkeypa
         ("SSQ_S1", ("--data", "/nowhere"), "no such directory"),
         ("SSQ_S1", ("--data", ""), "`--data` is missing: give the ILSVRC folder"),
         ("SSQ_S1", ("--fake", "--eval", "--load", "x"), "`--fake` has no images to evaluate on"),
+        ("SSQ_S1", ("--fake", "--batch", 0), "`--batch` must be at least 1, got 0"),
+        ("SSQ_S1", ("--flops", "--batch", 0), "`--batch` must be at least 1, got 0"),
         ("SSQ_S1", ("--fake", "--epochs", 0), "`--epochs` must be at least 1, got 0"),
         ("SSQ_S1", ("--fake", "--val-every", 0), "`--val-every` must be at least 1, got 0"),
         ("SSQ_S1", ("--fake", "--image-size", 0), "`--image-size` must be at least 1, got 0"),
