@@ -113,9 +113,14 @@ def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
             places += [stage["stage"] - 1, stage["stage"] - 1, stage["stage"]]
             values += [stage["accuracy"][moment]["top1"] for moment in _MOMENTS]
         axes.plot(places, values, color="#bbbbbb", linewidth=1)
-        looks = ((_BEFORE, "o", "before"), (_BETWEEN, "v", "right after freezing"))
-        for k, (color, marker, label) in enumerate((*looks, (_AFTER, "s", "after training"))):
-            axes.plot(places[k::3], values[k::3], marker, color=color, label=label)
+        looks = (
+            # Smaller and smaller, since they may lie on each other.
+            dict(color=_BEFORE, marker="o", markersize=12, fillstyle="none", label="before"),
+            dict(color=_BETWEEN, marker="v", markersize=8, label="right after freezing"),
+            dict(color=_AFTER, marker="s", markersize=3.5, label="after training"),
+        )
+        for k, look in enumerate(looks):
+            axes.plot(places[k::3], values[k::3], linestyle="none", **look)
         axes.set_xlabel("stages passed")
         axes.set_ylabel("top-1 on the test images (%)")
         axes.set_xticks(range(len(stages) + 1))
