@@ -17,7 +17,7 @@
 #   --model NAME      alexnet (default; the demo's is lenet), resnet18, resnet34, lspq50 or sspq34
 #   --method NAME     slq (default), or mlq: ternary weights, layer by layer
 #   --bits N          of the weights, 2 to 5; 5 by default
-#   --partition NAME  magnitude (default) or loss: which clusters are frozen first
+#   --partition NAME  magnitude (default), loss or boundary: which clusters are frozen first
 #   --seed N          0 by default
 #   --batch N         images a step over all GPUs; by default the network's
 #   --gpu LIST        GPUs to use

@@ -49,7 +49,8 @@ def shift2d(
         strides: 4 ints in the order of ``data_format``; 1 for batch and channels.
         paddings: 4 ints in the order of ``data_format``; 0 for batch and channels.
         normalize: divide each channel's (gx, gy) gradient to ``shift`` by its L2 norm.
-        data_format: ``"NCHW"`` or ``"NHWC"``. Both give the same bits.
+        data_format: ``"NCHW"`` or ``"NHWC"``. Both give the same bits, but for the gradient to
+            ``shift``, whose sums they form in other orders.
         name: of the op.
 
     Returns:
