@@ -65,7 +65,7 @@ start_chain() {
 }
 
 # What was trained before is not removed until its successor is there: a wrong option, or data that
-# is missing, shows only when the first step begins.
+# is missing, shows only when its step begins.
 put_aside() {
   local name aside=$chain_log/$chain_aside
   for name in $chain_steps; do
