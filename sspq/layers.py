@@ -11,8 +11,8 @@ from tensorpack.utils import logger
 from tensorpack.utils.argtools import get_data_format
 
 from sspq.compat import tf
-from sspq.integers import is_int
 from sspq.ops.shift2d import shift2d
+from sspq.slq.integers import is_int
 
 PADDINGS = ("SAME", "AUTO")
 

@@ -10,7 +10,7 @@ PACKAGE = os.path.join(ROOT, "sspq")
 
 # Lower rooms never import higher ones.
 ORDER = [
-    {"compat", "version", "files", "integers"},
+    {"compat", "version", "files"},
     {"oplib"},
     {"ops", "quantizers", "slq"},
     {"layers"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sspq.integers import is_int
+from sspq.slq.integers import is_int
 
 IMAGE_SHAPE = (32, 32, 3)
 

@@ -3,7 +3,7 @@
 from typing import Any, Callable, Tuple
 
 from sspq.compat import tf
-from sspq.integers import is_int
+from sspq.slq.integers import is_int
 
 Quantizer = Callable[[Any], Any]
 

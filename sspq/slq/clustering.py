@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from sspq.slq.binned import BinnedWeights, Groups, available_threads
+from sspq.slq.integers import is_int
 from sspq.slq.keys import first_key_above, first_key_from
 
 PASSES = 10
@@ -34,11 +35,6 @@ class Clusters:
     index: np.ndarray
     sizes: np.ndarray
     loss: np.ndarray
-
-
-def is_int(value: Any) -> bool:
-    """As :func:`sspq.integers.is_int`, which needs the rest of the package."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def check_bits(bits: Any) -> int:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Mapping, Tuple
 
-from sspq.slq.clustering import PASSES, is_int, number_of_centres
+from sspq.slq.clustering import PASSES, number_of_centres
+from sspq.slq.integers import is_int
 
 PARTITIONS = ("magnitude", "loss", "boundary")
 

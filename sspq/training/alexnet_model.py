@@ -4,7 +4,7 @@ from typing import Any, Dict, List
 
 from sspq.compat import tf
 from sspq.graphs.alexnet import IMAGE_SIZE, LEAST_IMAGE_SIZE, alexnet
-from sspq.integers import is_int
+from sspq.slq.integers import is_int
 from sspq.training.caffe_model import CaffeClassifier
 
 MOST_WIDTH = 16  # no machine holds such a network; numbers beyond could overflow

@@ -13,8 +13,8 @@ from tensorpack.tfutils.tower import get_current_tower_context
 from sspq.compat import tf
 from sspq.graphs.blocks import resolve_data_format
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
-from sspq.integers import is_int
 from sspq.quantizers.scope import WeightBits
+from sspq.slq.integers import is_int
 from sspq.training.updates import UpdateLast
 
 WEIGHT_DECAY = 1e-4

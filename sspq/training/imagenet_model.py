@@ -17,10 +17,10 @@ from sspq.graphs.imagenet import (
     Blocks,
     normalize_image,
 )
-from sspq.integers import is_int
 from sspq.layers import Shift2D
 from sspq.quantizers.dorefa import check_bits
 from sspq.quantizers.scope import weight_bits
+from sspq.slq.integers import is_int
 from sspq.training.classifier import DECAY_KERNELS, Classifier
 
 GRAPHS: Dict[str, Any] = {

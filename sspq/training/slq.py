@@ -14,8 +14,8 @@ from tensorpack.utils import logger
 
 from sspq import slq
 from sspq.compat import tf
-from sspq.integers import is_int
 from sspq.slq import LayerState, Schedule
+from sspq.slq.integers import is_int
 from sspq.training.slq_layer import GraphLayer, Layers, copies_of, find_layers, layer_of
 
 Weights = Dict[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""What counts as an int in arguments."""
+"""What counts as an int in arguments; here since SLQ does without the rest of the package."""
 
 from typing import Any
 
