@@ -32,7 +32,7 @@ sys.path.insert(0, ROOT)  # pip does not
 from custom_ops import nvcc  # noqa: E402
 
 # Folders of custom_ops that make up each library.
-OPS = ("batch_norm", "shift2d")
+OPS = ("cpu", "batch_norm", "shift2d")
 SLQ = ("slq",)
 
 # What comes out, in sspq/lib: the libraries, and beside each a record of what it is made of.
@@ -156,7 +156,7 @@ def host_compiler_flags() -> List[str]:
 
 def find(folders: Sequence[str], ending: str) -> List[str]:
     """Files of custom_ops by the ending of their names."""
-    patterns = [os.path.join(ROOT, "custom_ops", f, "cc", "**", "*" + ending) for f in folders]
+    patterns = [os.path.join(ROOT, "custom_ops", f, "**", "*" + ending) for f in folders]
     paths = [path for pattern in patterns for path in glob.glob(pattern, recursive=True)]
     return sorted(os.path.relpath(path, ROOT) for path in paths)
 

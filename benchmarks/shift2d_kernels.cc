@@ -16,13 +16,14 @@
 #include <thread>
 #include <vector>
 
-#include "custom_ops/shift2d/cc/kernels/aligned.h"
-#include "custom_ops/shift2d/cc/kernels/shift2d_cpu.h"
+#include "custom_ops/cpu/aligned.h"
+#include "custom_ops/shift2d/cpu/shift2d_cpu.h"
 
 namespace {
 
 using sspq::AlignedVector;
 using sspq::Geometry;
+using sspq::Pass;
 using sspq::Shift2DCpu;
 
 // Threads that wait in a loop, so that no time goes to waking them.
@@ -124,7 +125,12 @@ void Measure(Geometry g, float reach, int threads, int rounds) {
   AlignedVector<float> y(out), gx(in), by_pixel(out), from(in + out), to(in + out),
       gshift(2 * g.channels);
   Pool pool(threads);
-  const sspq::CpuVersion& version = *sspq::FindCpuVersion(std::getenv("SSPQ_CPU"));
+  sspq::Version version;
+  const std::string wrong = sspq::ChooseVersion(&version);
+  if (!wrong.empty()) {
+    std::fprintf(stderr, "%s\n", wrong.c_str());
+    std::exit(2);
+  }
 
   // Copies that read and write together as many bytes as the kernels do.
   auto copy = [&](int64_t values) {
@@ -137,21 +143,14 @@ void Measure(Geometry g, float reach, int threads, int rounds) {
       {"copy_backward", [&] { copy(2 * in + out); }},
       {"forward",
        [&] {
-         const Shift2DCpu<float> kernel(g, shift.data(), version, false);
+         const Shift2DCpu<float> kernel(g, shift.data(), version, Pass::kForward);
          pool.Share(kernel.forward_items(), [&](int64_t begin, int64_t end) {
            kernel.Forward(x.data(), y.data(), begin, end);
          });
        }},
-      {"input_gradient",
-       [&] {
-         const Shift2DCpu<float> kernel(g, shift.data(), version, true);
-         pool.Share(kernel.input_gradient_items(), [&](int64_t begin, int64_t end) {
-           kernel.InputGradient(gy.data(), gx.data(), begin, end);
-         });
-       }},
       {"backward",
        [&] {
-         const Shift2DCpu<float> kernel(g, shift.data(), version, true);
+         const Shift2DCpu<float> kernel(g, shift.data(), version, Pass::kBackward);
          sspq::AlignedRoom<double> partial(kernel.partial_size());
          pool.Share(kernel.backward_items(), [&](int64_t begin, int64_t end) {
            kernel.Backward(x.data(), gy.data(), gx.data(), partial.data(), begin, end);

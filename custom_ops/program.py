@@ -8,8 +8,8 @@ from typing import Callable, List, Sequence
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# The sources of shift2d's kernels that include nothing of TensorFlow.
-SOURCES = "custom_ops/shift2d/cc/kernels/cpu_*.cc"
+# The sources of shift2d's CPU kernels, which include nothing of TensorFlow.
+SOURCES = ("custom_ops/cpu/*.cc", "custom_ops/shift2d/cpu/*.cc")
 
 
 def build_program(
@@ -17,7 +17,7 @@ def build_program(
     folder: str,
     flags: Sequence[str],
     instruction_set: Callable[[str], List[str]],
-    sources: str = SOURCES,
+    sources: Sequence[str] = SOURCES,
 ) -> str:
     """Compiles ``source`` with the kernels into ``folder`` and returns the program's path.
 
@@ -26,13 +26,14 @@ def build_program(
         folder: where objects and program go.
         flags: for all files, those that the op library is built with among them.
         instruction_set: the flags that one kernel source needs beside them.
-        sources: pattern of the sources to compile in, those of shift2d's CPU kernels by default.
+        sources: patterns of the sources to compile in, those of shift2d's CPU kernels by default.
 
     Raises:
         subprocess.CalledProcessError: the compiler failed; it has printed why.
     """
     command = os.environ.get("CXX", "g++").split() + list(flags) + ["-I" + ROOT]
-    names = sorted(glob.glob(os.path.join(ROOT, sources))) + [source]
+    patterns = [os.path.join(ROOT, pattern) for pattern in sources]
+    names = sorted(name for pattern in patterns for name in glob.glob(pattern)) + [source]
 
     def compile_one(name: str) -> str:
         target = os.path.join(folder, os.path.basename(name) + ".o")

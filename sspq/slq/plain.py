@@ -1,6 +1,6 @@
 """The three passes over all weights in numpy: the same integers as :mod:`sspq.slq.native`.
 
-Arguments are those of ``custom_ops/slq/cc/slq.h``; ``threads`` is ignored.
+Arguments are those of ``custom_ops/slq/slq.h``; ``threads`` is ignored.
 """
 
 from typing import Iterator, Optional, Tuple

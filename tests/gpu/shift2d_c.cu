@@ -3,7 +3,7 @@
 
 static int64_t enough_blocks = 4096;
 #define SSPQ_ENOUGH_BLOCKS enough_blocks
-#include "custom_ops/shift2d/cc/kernels/shift2d_gpu.cu"
+#include "custom_ops/shift2d/gpu/shift2d_gpu.cu"
 
 namespace {
 

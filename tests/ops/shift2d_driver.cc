@@ -6,23 +6,25 @@
 // A few corner cases, then random sizes, strides, paddings and shifts, each in both types and
 // layouts: every version of the kernels that this machine runs, with 1, 2 and 8 threads and with
 // the parts of the work in reverse order, must give the bits of the reference version, write every
-// element and nothing else. Prints a line and returns 0 if so.
+// element and nothing else; and the cases must reach every path. Prints a line and returns 0 if so.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "custom_ops/shift2d/cc/kernels/shift2d_cpu.h"
+#include "custom_ops/shift2d/cpu/shift2d_cpu.h"
 
 namespace {
 
-using sspq::CpuVersion;
 using sspq::Geometry;
+using sspq::Pass;
 using sspq::Shift2DCpu;
+using sspq::Version;
 
 std::mt19937 random_bits(1);
 
@@ -54,13 +56,24 @@ void Share(int64_t items, int threads, const Work& work) {
   for (std::thread& thread : pool) thread.join();
 }
 
+// Paths that were taken.
+std::set<std::pair<Pass, std::string>> reached;
+
+template <typename T>
+void Reach(Pass pass, const Shift2DCpu<T>& kernel) {
+  const std::string paths = kernel.Paths();
+  for (const sspq::PathRow& row : sspq::kPaths) {
+    const std::string name = sspq::PathName(row.path);
+    if (row.pass == pass && paths.find(name) != std::string::npos) reached.insert({pass, name});
+  }
+}
+
 template <typename T>
 struct Result {
-  std::vector<T> y, gx, gx_alone, gshift;
+  std::vector<T> y, gx, gshift;
 
   bool Same(const Result& other) const {
-    return Same(y, other.y) && Same(gx, other.gx) && Same(gx_alone, other.gx) &&
-           Same(gshift, other.gshift);
+    return Same(y, other.y) && Same(gx, other.gx) && Same(gshift, other.gshift);
   }
 
   // Bits, except that any NaN equals any NaN.
@@ -77,16 +90,18 @@ struct Result {
 
 template <typename T>
 Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<T>& shift,
-                  const std::vector<T>& gy, const CpuVersion& version, int threads) {
+                  const std::vector<T>& gy, Version version, int threads) {
   const T poison = T(-12345);  // what nobody computes
   Result<T> r;
   r.y.assign(gy.size(), poison);
   r.gx.assign(x.size(), poison);
   r.gshift.assign(shift.size(), poison);
-  const Shift2DCpu<T> forward(g, shift.data(), version, false);
+  const Shift2DCpu<T> forward(g, shift.data(), version, Pass::kForward);
+  Reach(Pass::kForward, forward);
   Share(forward.forward_items(), threads,
         [&](int64_t begin, int64_t end) { forward.Forward(x.data(), r.y.data(), begin, end); });
-  const Shift2DCpu<T> kernel(g, shift.data(), version, true);
+  const Shift2DCpu<T> kernel(g, shift.data(), version, Pass::kBackward);
+  Reach(Pass::kBackward, kernel);
   const int64_t items = gy.empty() ? 0 : kernel.backward_items();
   std::vector<double> partial(kernel.partial_size(), items == 0 ? 0 : poison);
   Share(items, threads, [&](int64_t begin, int64_t end) {
@@ -94,10 +109,6 @@ Result<T> Compute(const Geometry& g, const std::vector<T>& x, const std::vector<
   });
   Share(g.channels, threads, [&](int64_t begin, int64_t end) {
     kernel.Finish(partial.data(), false, begin, end, r.gshift.data());
-  });
-  r.gx_alone.assign(x.size(), poison);
-  Share(kernel.input_gradient_items(), threads, [&](int64_t begin, int64_t end) {
-    kernel.InputGradient(gy.data(), r.gx_alone.data(), begin, end);
   });
   return r;
 }
@@ -112,15 +123,18 @@ Geometry MakeGeometry(int64_t batch, int64_t channels, const sspq::Axis& h, cons
 }
 
 // What is seldom drawn: many planes of which a vector holds several, strides beyond 32 bits,
-// nothing at all.
+// nothing at all; in blocks and, of 16 channels, in place.
 std::vector<Geometry> Corners() {
   using sspq::MakeAxis;
   const sspq::Axis one = MakeAxis(1, 1, 0), two = MakeAxis(2, 1, 0), three = MakeAxis(3, 1, 0);
   const sspq::Axis huge = MakeAxis(20, INT32_MAX, 0), padded = MakeAxis(20, INT32_MAX, 7);
-  return {MakeGeometry(20, 20, one, one),   MakeGeometry(20, 20, one, two),
-          MakeGeometry(20, 20, three, one), MakeGeometry(2, 9, one, huge),
-          MakeGeometry(2, 9, padded, two),  MakeGeometry(0, 3, two, two),
-          MakeGeometry(3, 0, two, two),     MakeGeometry(3, 3, MakeAxis(0, 1, 2), two)};
+  const sspq::Axis padding = MakeAxis(0, 1, 2), strided_padding = MakeAxis(0, 2, 1);
+  return {MakeGeometry(20, 20, one, one),        MakeGeometry(20, 20, one, two),
+          MakeGeometry(20, 20, three, one),      MakeGeometry(2, 16, one, huge),
+          MakeGeometry(2, 9, padded, two),       MakeGeometry(0, 16, two, two),
+          MakeGeometry(3, 0, two, two),          MakeGeometry(3, 16, padding, two),
+          MakeGeometry(3, 3, padding, two),      MakeGeometry(3, 16, two, strided_padding),
+          MakeGeometry(3, 3, two, strided_padding)};
 }
 
 Geometry DrawGeometry() {
@@ -128,7 +142,8 @@ Geometry DrawGeometry() {
   // Many planes that are smaller than vectors; few that are wide; or any.
   const bool tiny = Draw(0, 7) == 0, wide = !tiny && Draw(0, 9) == 0;
   g.batch = tiny ? Draw(1, 20) : Draw(1, 4);
-  g.channels = wide ? Draw(1, 4) : Draw(1, 40);
+  // NHWC images of whole lines of channels are worked off in place.
+  g.channels = Draw(0, 1) ? 16 * Draw(1, wide ? 1 : 3) : Draw(1, wide ? 4 : 40);
   const int64_t most = tiny ? 3 : wide ? 150 : Draw(0, 3) == 0 ? 34 : 20;
   const int64_t same = Draw(1, 3);
   const int empty = Draw(0, 40);
@@ -177,15 +192,16 @@ bool Check(Geometry g, bool nchw, const char* type) {
   const auto shift = DrawShift<T>(g.channels);
   const auto x = DrawValues<T>(g.batch * g.channels * g.h.in * g.w.in);
   const auto gy = DrawValues<T>(g.batch * g.channels * g.h.out * g.w.out);
-  const auto expected = Compute(g, x, shift, gy, sspq::kReferenceVersion, 1);
-  for (const CpuVersion* version : sspq::RunnableCpuVersions()) {
+  const auto expected = Compute(g, x, shift, gy, Version::kReference, 1);
+  for (Version version : sspq::RunnableVersions()) {
     for (int threads : {1, 2, 8, kReverse}) {
-      if (Compute(g, x, shift, gy, *version, threads).Same(expected)) continue;
+      if (Compute(g, x, shift, gy, version, threads).Same(expected)) continue;
       std::printf(
           "%s differs from reference: %s %s, %d threads, batch %d, channels %d, "
           "H %d stride %d pad %d, W %d stride %d pad %d\n",
-          version->name, type, nchw ? "NCHW" : "NHWC", threads, int(g.batch), int(g.channels),
-          int(g.h.in), int(g.h.stride), int(g.h.pad), int(g.w.in), int(g.w.stride), int(g.w.pad));
+          VersionName(version), type, nchw ? "NCHW" : "NHWC", threads, int(g.batch),
+          int(g.channels), int(g.h.in), int(g.h.stride), int(g.h.pad), int(g.w.in), int(g.w.stride),
+          int(g.w.pad));
       return false;
     }
   }
@@ -206,9 +222,15 @@ int main(int argc, char** argv) {
     }
   }
   std::string names;
-  for (const CpuVersion* version : sspq::RunnableCpuVersions()) {
-    names += std::string(" ") + version->name;
+  for (Version version : sspq::RunnableVersions()) {
+    names += std::string(" ") + sspq::VersionName(version);
   }
-  std::printf("%d cases, %d bad, versions:%s\n", cases, bad, names.c_str());
-  return bad != 0;
+  int missed = 0;
+  for (const sspq::PathRow& row : sspq::kPaths) {
+    if (reached.count({row.pass, sspq::PathName(row.path)}) > 0) continue;
+    ++missed;
+    std::printf("no case reached %s, %s\n", sspq::PathName(row.path), sspq::PassName(row.pass));
+  }
+  std::printf("%d cases, %d bad, %d paths missed, versions:%s\n", cases, bad, missed, names.c_str());
+  return bad + missed != 0;
 }

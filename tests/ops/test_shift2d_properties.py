@@ -1,5 +1,7 @@
 """What holds for any valid input of shift2d."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,14 +13,19 @@ LAYOUTS = ("NCHW", "NHWC")
 FAR = (1e30, -1e30, 1e9 + 0.5, 40.5, -40.0)  # beyond every image here
 LOST = (np.nan, np.inf, -np.inf)
 
-SHIFTS = st.one_of(
-    st.floats(-1, 1, width=32, allow_subnormal=False),
-    st.floats(-25, 25, width=32, allow_subnormal=False),
-    st.integers(-3, 3).map(float),
-    st.integers(-25, 25).map(float),
-    st.sampled_from(FAR + LOST),
-)
-# No padding half of the time: small unpadded planes have a path of their own.
+
+def shifts(reach):
+    """Shifts of up to that many pixels, integers among them; one in some twenty is anything."""
+    near = st.one_of(
+        st.floats(-reach, reach, width=32, allow_subnormal=False),
+        st.floats(-reach, reach, width=32, allow_subnormal=False),
+        st.integers(-int(reach), int(reach)).map(float),
+    )
+    return st.one_of(*[near] * 20, st.sampled_from(FAR + LOST))
+
+
+# Within a pixel, as a barrel shifter takes them, and beyond: each has a path of its own.
+REACHES = (1, 3, 25)
 PADS = st.one_of(st.just((0, 0)), st.tuples(st.integers(0, 3), st.integers(0, 3)))
 
 both_layouts = pytest.mark.parametrize("data_format", LAYOUTS)
@@ -39,12 +46,14 @@ def examples(count):
 @st.composite
 def cases(draw):
     """x, shift, gy and the attributes."""
-    batch, channels = draw(st.integers(0, 6)), draw(st.integers(1, 5))
+    # Multiples of 16 channels are worked off in place where they come last, others in blocks.
+    batch, channels = draw(st.integers(0, 4)), draw(st.sampled_from([1, 3, 5, 16, 19, 32]))
     size = draw(st.tuples(st.integers(0, 20), st.integers(0, 20)))
     stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     pad = draw(PADS)
     dtype = draw(st.sampled_from([np.float32, np.float64]))
-    shift = draw(st.lists(SHIFTS, min_size=2 * channels, max_size=2 * channels))
+    one = shifts(draw(st.sampled_from(REACHES)))
+    shift = draw(st.lists(one, min_size=2 * channels, max_size=2 * channels))
     rng = np.random.RandomState(draw(st.integers(0, 2**31)))
     x = rng.randn(batch, channels, *size).astype(dtype)
     gy = rng.randn(*reference.output_shape(x.shape, stride, pad)).astype(dtype)
@@ -96,60 +105,64 @@ def _arrays(dtype, batch=4, channels=3, size=(7, 6), *, stride=(1, 1), pad=(0, 0
     return x, shift, gy
 
 
-@pytest.mark.parametrize("batch, size", [(8, (16, 16)), (2, (28, 28)), (4, (33, 17))])
-@pytest.mark.parametrize("stride, pad", [((1, 1), (0, 0)), ((2, 2), (0, 0)), ((2, 2), (1, 1))])
 @both_dtypes
-def test_both_layouts_give_the_same_bits_on_larger_images(
-    run_shift2d, *, dtype, stride, pad, batch, size
-):
-    where = dict(stride=stride, pad=pad)
-    arrays = _arrays(dtype, batch, 19, size, **where)
-    nchw, nhwc = [run_shift2d(*arrays, **where, data_format=f) for f in LAYOUTS]
-    _assert_same_bits(nchw.y, nhwc.y)
-    _assert_same_bits(nchw.gx, nhwc.gx)
+def test_both_layouts_give_the_same_bits_on_larger_images(run_shift2d, dtype):
+    sizes, wheres = (
+        ((16, 16), (28, 28), (33, 17)),
+        (((1, 1), (0, 0)), ((2, 2), (0, 0)), ((2, 2), (1, 1))),
+    )
+    for size, (stride, pad), channels in itertools.product(sizes, wheres, (19, 32)):
+        where = dict(stride=stride, pad=pad)
+        arrays = _arrays(dtype, 2, channels, size, **where)
+        nchw, nhwc = [run_shift2d(*arrays, **where, data_format=f) for f in LAYOUTS]
+        _assert_same_bits(nchw.y, nhwc.y)
+        _assert_same_bits(nchw.gx, nhwc.gx)
 
 
-@pytest.mark.parametrize("lost", LOST)
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("batch, stride, pad", [(4, 1, 0), (4, 2, 0), (2, 1, 0), (2, 2, 1)])
+# 3 channels are worked off in blocks, 32 of NHWC in place.
+CHANNELS = (3, 32)
+WHERE = ((1, 0), (2, 0), (2, 1))  # stride and padding
+
+
 @both_layouts
 @both_dtypes
 def test_a_shift_that_is_not_finite_makes_its_channel_nan_and_no_other(
-    run_shift2d, *, dtype, data_format, batch, stride, pad, axis, lost
+    run_shift2d, dtype, data_format
 ):
-    where = dict(stride=(stride, stride), pad=(pad, pad))
-    x, shift, gy = _arrays(dtype, batch, **where)
-    before = run_shift2d(x, shift, gy, **where, data_format=data_format)
-    shift[axis, 1] = lost
-    after = run_shift2d(x, shift, gy, **where, data_format=data_format)
-    for name, a, b in zip(after._fields, after, before):
-        assert np.isnan(a[:, 1]).all(), name
-        np.testing.assert_array_equal(np.delete(a, 1, 1), np.delete(b, 1, 1), name)
+    for channels, (stride, pad), axis, lost in itertools.product(CHANNELS, WHERE, (0, 1), LOST):
+        where = dict(stride=(stride, stride), pad=(pad, pad))
+        x, shift, gy = _arrays(dtype, 2, channels, **where)
+        before = run_shift2d(x, shift, gy, **where, data_format=data_format)
+        shift[axis, 1] = lost
+        after = run_shift2d(x, shift, gy, **where, data_format=data_format)
+        for name, a, b in zip(after._fields, after, before):
+            case = "%s of %d channels, stride %d, pad %d, %g" % (name, channels, stride, pad, lost)
+            assert np.isnan(a[:, 1]).all(), case
+            np.testing.assert_array_equal(np.delete(a, 1, 1), np.delete(b, 1, 1), case)
 
 
-@pytest.mark.parametrize("far", [1e30, -1e30, 1e19, -1e19, 2.0**31, -(2.0**31), 100.5, -100.0])
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("batch, stride, pad", [(4, 1, 0), (4, 2, 0), (2, 1, 0), (2, 2, 1)])
 @both_layouts
 @both_dtypes
-def test_a_shift_beyond_the_image_gives_zeros_in_its_channel(
-    run_shift2d, *, dtype, data_format, batch, stride, pad, axis, far
-):
-    where = dict(stride=(stride, stride), pad=(pad, pad))
-    x, shift, gy = _arrays(dtype, batch, **where)
-    shift[axis, 1] = far
-    got = run_shift2d(x, shift, gy, **where, data_format=data_format)
-    for name, a in zip(got._fields, got):
-        np.testing.assert_array_equal(a[:, 1], np.zeros_like(a[:, 1]), name)
-        assert np.all(np.abs(np.delete(a, 1, 1)).sum() > 0), name
+def test_a_shift_beyond_the_image_gives_zeros_in_its_channel(run_shift2d, dtype, data_format):
+    beyond = (1e30, -1e30, 1e19, -1e19, 2.0**31, -(2.0**31), 100.5, -100.0)
+    for channels, (stride, pad), axis, far in itertools.product(CHANNELS, WHERE, (0, 1), beyond):
+        where = dict(stride=(stride, stride), pad=(pad, pad))
+        x, shift, gy = _arrays(dtype, 2, channels, **where)
+        shift[axis, 1] = far
+        got = run_shift2d(x, shift, gy, **where, data_format=data_format)
+        for name, a in zip(got._fields, got):
+            case = "%s of %d channels, stride %d, pad %d, %g" % (name, channels, stride, pad, far)
+            np.testing.assert_array_equal(a[:, 1], np.zeros_like(a[:, 1]), case)
+            assert np.all(np.abs(np.delete(a, 1, 1)).sum() > 0), case
 
 
 @pytest.mark.parametrize("pad", [(0, 0), (2, 1)])
 @both_layouts
-def test_the_last_shift_that_reaches_the_image_reads_its_edge(run_shift2d, pad, data_format):
-    x = np.arange(1.0, 5 * 6 + 1).reshape(1, 1, 5, 6).repeat(4, axis=0)
-    gy = np.zeros(reference.output_shape(x.shape, (1, 1), pad))
-    shift = np.array([[5.0 + pad[1]], [4.0 + pad[0]]])
+@both_dtypes
+def test_the_last_shift_that_reaches_the_image_reads_its_edge(run_shift2d, dtype, pad, data_format):
+    x = np.arange(1, 5 * 6 + 1, dtype=dtype).reshape(1, 1, 5, 6).repeat(4, axis=0)
+    gy = np.zeros(reference.output_shape(x.shape, (1, 1), pad), dtype)
+    shift = np.array([[5.0 + pad[1]], [4.0 + pad[0]]], dtype)
     y = run_shift2d(x, shift, gy, pad=pad, data_format=data_format).y
     assert (y[:, 0, 0, 0] == x[0, 0, -1, -1]).all()
     assert np.count_nonzero(y) == len(y)
@@ -170,45 +183,56 @@ def test_the_widest_paddings_and_strides_reach_the_image(run_shift2d, data_forma
     np.testing.assert_array_equal(gs, [[1, 1], [0, 0]])
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3, 4])
-@pytest.mark.parametrize("batch, pad", [(4, 0), (2, 0), (4, 1)])
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+# Within a pixel, and as far as channels differ for the barrel shifter.
+SPREADS = (0, 3)
+
+
+def _spread(dtype, channels, spread):
+    return np.array([[0.25], [-0.5]], dtype) + np.linspace(-spread, spread, channels).astype(dtype)
+
+
 @both_layouts
+@both_dtypes
 def test_an_output_gradient_that_is_not_finite_reaches_only_pixels_that_were_read(
-    run_shift2d, *, data_format, bad, batch, pad, stride
+    run_shift2d, dtype, data_format
 ):
-    where = dict(stride=(stride, stride), pad=(pad, pad))
-    x, _, gy = _arrays(np.float64, batch, 1, (11, 10), **where)
-    shift = np.array([[0.25], [-0.5]])
-    gy[1, 0, 1, 1] = bad
-    gx = run_shift2d(x, shift, gy, **where, data_format=data_format).gx
-    expected = reference.gradient_to_x(x, shift, gy, **where)
-    np.testing.assert_array_equal(np.isfinite(gx), np.isfinite(expected))
+    bads, strides = (np.nan, np.inf), (1, 2, 3, 4)
+    for channels, spread, stride, pad, bad in itertools.product(
+        (1, 16), SPREADS, strides, (0, 1), bads
+    ):
+        where = dict(stride=(stride, stride), pad=(pad, pad))
+        x, _, gy = _arrays(dtype, 2, channels, (11, 10), **where)
+        shift = _spread(dtype, channels, spread)
+        gy[1, 0, 1, 1] = bad
+        gx = run_shift2d(x, shift, gy, **where, data_format=data_format).gx
+        expected = reference.gradient_to_x(x, shift, gy, **where)
+        case = "%d channels, spread %d, stride %d, pad %d" % (channels, spread, stride, pad)
+        np.testing.assert_array_equal(np.isfinite(gx), np.isfinite(expected), case)
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("batch, pad", [(4, 0), (2, 0), (4, 1)])
 @both_layouts
+@both_dtypes
 def test_pixels_that_are_not_finite_reach_only_outputs_that_read_them(
-    run_shift2d, data_format, batch, pad, stride
+    run_shift2d, dtype, data_format
 ):
-    where = dict(stride=(stride, stride), pad=(pad, pad))
-    x, _, gy = _arrays(np.float64, batch, 1, (11, 10), **where)
-    shift = np.array([[0.25], [-0.5]])
-    x[1, 0, 3:5, 3:5] = np.nan
-    y = run_shift2d(x, shift, gy, **where, data_format=data_format).y
-    expected = reference.forward(x, shift, **where)
-    assert np.isnan(expected).any()
-    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    for channels, spread, stride, pad in itertools.product((1, 16), SPREADS, (1, 2, 3), (0, 1)):
+        where = dict(stride=(stride, stride), pad=(pad, pad))
+        x, _, gy = _arrays(dtype, 2, channels, (11, 10), **where)
+        shift = _spread(dtype, channels, spread)
+        x[1, 0, 3:5, 3:5] = np.nan
+        y = run_shift2d(x, shift, gy, **where, data_format=data_format).y
+        expected = reference.forward(x, shift, **where)
+        assert np.isnan(expected).any()
+        case = "%d channels, spread %d, stride %d, pad %d" % (channels, spread, stride, pad)
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(expected), case)
 
 
-@pytest.mark.parametrize("batch", [2, 4])
 @both_layouts
 @both_dtypes
 def test_normalize_divides_the_gradient_of_each_channel_by_its_norm(
-    run_shift2d, dtype, data_format, batch
+    run_shift2d, dtype, data_format
 ):
-    arrays = _arrays(dtype, batch)
+    arrays = _arrays(dtype)
     arrays[0][:, 1] = 0  # the gradient of channel 1 is zero and stays zero
     plain, unit = [
         run_shift2d(*arrays, normalize=n, data_format=data_format).gs for n in (False, True)

@@ -13,7 +13,7 @@
 #include <random>
 #include <vector>
 
-#include "custom_ops/slq/cc/slq.h"
+#include "custom_ops/slq/slq.h"
 
 namespace {
 

@@ -1,5 +1,0 @@
-// The loops for AVX2.
-#if defined(__x86_64__)
-#define SSPQ_CPU_VERSION avx2
-#include "custom_ops/batch_norm/cc/kernels/loops_version.h"
-#endif

@@ -1,3 +1,0 @@
-// The loops for any machine: SSE2 on x86-64, NEON on aarch64.
-#define SSPQ_CPU_VERSION baseline
-#include "custom_ops/batch_norm/cc/kernels/loops_version.h"

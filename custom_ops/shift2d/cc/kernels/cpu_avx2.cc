@@ -1,5 +1,0 @@
-// The vectorised loops for AVX2.
-#if defined(__x86_64__)
-#define SSPQ_CPU_VERSION avx2
-#include "custom_ops/shift2d/cc/kernels/cpu_version.h"
-#endif

@@ -1,3 +1,0 @@
-// The vectorised loops for any machine: SSE2 on x86-64, NEON on aarch64.
-#define SSPQ_CPU_VERSION baseline
-#include "custom_ops/shift2d/cc/kernels/cpu_version.h"

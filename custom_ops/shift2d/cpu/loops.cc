@@ -1,0 +1,50 @@
+// The loops of every version, and the table of paths as text.
+#include "custom_ops/shift2d/cpu/loops.h"
+
+#include <string>
+
+#include "custom_ops/cpu/versions.h"
+#include "custom_ops/shift2d/cpu/paths.h"
+#include "custom_ops/shift2d/cpu/shift2d_cpu.h"
+
+namespace sspq {
+
+namespace baseline {
+extern const Shift2DLoops kShift2DLoops;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Shift2DLoops kShift2DLoops;
+}
+namespace avx512 {
+extern const Shift2DLoops kShift2DLoops;
+}
+#endif
+
+const Shift2DLoops* Shift2DLoopsOf(Version version) {
+#if defined(__x86_64__)
+  if (version == Version::kAvx512) return &avx512::kShift2DLoops;
+  if (version == Version::kAvx2) return &avx2::kShift2DLoops;
+#endif
+  return version == Version::kBaseline ? &baseline::kShift2DLoops : nullptr;
+}
+
+}  // namespace sspq
+
+// The rows of kPaths as lines of a Markdown table. Tests hold the documentation against them.
+extern "C" const char* sspq_shift2d_paths() {
+  static const std::string text = [] {
+    auto most = [](int64_t value) {
+      return value == sspq::kAny ? std::string("any") : std::to_string(value);
+    };
+    std::string lines;
+    for (const sspq::PathRow& row : sspq::kPaths) {
+      lines += std::string("| ") + sspq::PassName(row.pass) + " | " + sspq::PathName(row.path) +
+               " | " + (row.scope == sspq::Scope::kLine ? "16 channels" : "all channels") + " | " +
+               (row.float32_only ? "float32" : "any") + " | " + most(row.most_stride) + " | " +
+               most(row.most_offsets) + " |\n";
+    }
+    return lines;
+  }();
+  return text.c_str();
+}
