@@ -11,8 +11,8 @@ gpu_only = pytest.mark.skipif(not GPU, reason="needs a GPU: SSPQ_TEST_GPU=1, see
 
 
 @pytest.fixture(scope="session")
-def emulation(tmp_path_factory):
-    return devices.Emulation(devices.compile_emulation(tmp_path_factory.mktemp("emulation")))
+def emulation():
+    return devices.Emulation(devices.compile_emulation())
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ for compute-sanitizer, nothing.
 """
 
 import ctypes
+import fcntl
+import hashlib
 import mmap
 import os
 import subprocess
@@ -25,18 +27,28 @@ POISON = 0xFF  # every byte of it: NaN in all three types
 CANARY = 0xA5
 
 
-def compile_emulation(folder):
+def compile_emulation():
     """The kernels as plain C++11, as strict about the language as the oldest nvcc.
 
     Misaligned access, which a GPU does not allow, and arithmetic beyond its type end the process.
+    The library is kept in ``build/``, where all processes of a run find it.
     """
-    library = os.path.join(str(folder), "emulated.so")
+    folder = os.path.join(ROOT, "build", "emulation")
+    os.makedirs(folder, exist_ok=True)
     flags = "-x c++ -std=c++11 -O2 -fPIC -shared -ffp-contract=off -Wall -Wextra -Werror"
     flags += " -Wno-unknown-pragmas -fno-sanitize-recover"
     flags += " -fsanitize=alignment,bounds,float-cast-overflow,integer-divide-by-zero"
     flags += ",null,shift,signed-integer-overflow"
     command = os.environ.get("CXX", "g++").split() + flags.split()
-    _run(command + ["-I" + os.path.join(HERE, "emulation"), "-I" + ROOT, SOURCE, "-o", library])
+    command += ["-I" + os.path.join(HERE, "emulation"), "-I" + ROOT]
+    with open(os.path.join(folder, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        text = subprocess.run(command + ["-E", SOURCE], stdout=subprocess.PIPE, check=True).stdout
+        digest = hashlib.sha256(" ".join(command).encode() + text).hexdigest()
+        library = os.path.join(folder, digest[:16] + ".so")
+        if not os.path.exists(library):
+            _run(command + [SOURCE, "-o", library + ".tmp"])
+            os.replace(library + ".tmp", library)
     return _declare(ctypes.CDLL(library))
 
 

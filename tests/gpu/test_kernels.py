@@ -18,7 +18,7 @@ both_layouts = pytest.mark.parametrize("data_format", LAYOUTS)
 all_types = pytest.mark.parametrize("dtype", sorted(TOLERANCE, key=lambda t: t(0).itemsize))
 
 
-def assert_right(got, x, shift, gy, *, stride=(1, 1), pad=(0, 0), normalize=False):
+def assert_right(got, x, shift, gy, *, stride=(1, 1), pad=(0, 0), normalize=False, case=""):
     where = dict(stride=stride, pad=pad)
     exact = [a.astype(np.float64) for a in (x, shift, gy)]
     gs = reference.gradient_to_shift(*exact, **where)
@@ -34,7 +34,10 @@ def assert_right(got, x, shift, gy, *, stride=(1, 1), pad=(0, 0), normalize=Fals
     norm = np.linalg.norm(gs, axis=0) if normalize else 1
     for name, factor, value, right in zip(("y", "gx", "gs"), (1, 1, norm), got, expected):
         assert value.dtype == x.dtype
-        np.testing.assert_allclose(value * factor, right * factor, rtol=0, atol=atol, err_msg=name)
+        message = "%s of %s" % (name, case or (x.shape, stride, pad))
+        np.testing.assert_allclose(
+            value * factor, right * factor, rtol=0, atol=atol, err_msg=message
+        )
 
 
 def arrays(seed, shape, dtype, *, stride=(1, 1), pad=(0, 0), reach=2.5):
@@ -47,20 +50,22 @@ def arrays(seed, shape, dtype, *, stride=(1, 1), pad=(0, 0), reach=2.5):
 
 @all_types
 @both_layouts
-@pytest.mark.parametrize("case", range(108))
-def test_golden_values(kernels, case, data_format, dtype):
-    names = ("x", "shift", "gy", "y", "gx", "gs")
-    x, shift, gy, *right = [GOLDEN["case%d_%s" % (case, name)] for name in names]
-    attrs = [int(v) for v in GOLDEN["case%d_attrs" % case]]
-    where = dict(stride=attrs[:2], pad=attrs[2:4], normalize=bool(attrs[4]))
-    inputs = [a.astype(dtype) for a in (x, shift, gy)]
-    got = kernels(*inputs, data_format=data_format, **where)
-    if dtype == np.float16:  # the golden values are those of other inputs
-        assert_right(got, *inputs, **where)
-        return
-    largest = max(np.abs(a).max() for a in right)
-    for value, expected in zip(got, right):
-        np.testing.assert_allclose(value, expected, rtol=0, atol=TOLERANCE[dtype] * largest)
+def test_golden_values(kernels, data_format, dtype):
+    for case in range(108):
+        names = ("x", "shift", "gy", "y", "gx", "gs")
+        x, shift, gy, *right = [GOLDEN["case%d_%s" % (case, name)] for name in names]
+        attrs = [int(v) for v in GOLDEN["case%d_attrs" % case]]
+        where = dict(stride=attrs[:2], pad=attrs[2:4], normalize=bool(attrs[4]))
+        inputs = [a.astype(dtype) for a in (x, shift, gy)]
+        got = kernels(*inputs, data_format=data_format, **where)
+        if dtype == np.float16:  # the golden values are those of other inputs
+            assert_right(got, *inputs, **where, case="case %d" % case)
+            continue
+        largest = max(np.abs(a).max() for a in right)
+        for name, value, expected in zip(names[3:], got, right):
+            message = "%s of case %d" % (name, case)
+            atol = TOLERANCE[dtype] * largest
+            np.testing.assert_allclose(value, expected, rtol=0, atol=atol, err_msg=message)
 
 
 # Widths that allow each access width, planes of less and of more than a block, channels of less and
@@ -89,17 +94,16 @@ WHERE = [
 
 @all_types
 @both_layouts
-@pytest.mark.parametrize("stride, pad", WHERE)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_random_values(kernels, shape, stride, pad, data_format, dtype):
-    where = dict(stride=stride, pad=pad)
-    x, shift, gy = arrays(0, shape, dtype, **where)
-    shift[0, ::3] = np.round(shift[0, ::3])  # some integers, along one axis and along both
-    shift[1, ::2] = np.round(shift[1, ::2])
-    # Of 4 blocks every thread has one thing to do; from 2 on it has several.
-    for enough_blocks in (4096, 2):
-        got = kernels(x, shift, gy, **where, data_format=data_format, enough_blocks=enough_blocks)
-        assert_right(got, x, shift, gy, **where)
+def test_random_values(kernels, data_format, dtype):
+    for shape, (stride, pad) in itertools.product(SHAPES, WHERE):
+        where = dict(stride=stride, pad=pad)
+        x, shift, gy = arrays(0, shape, dtype, **where)
+        shift[0, ::3] = np.round(shift[0, ::3])  # some integers, along one axis and along both
+        shift[1, ::2] = np.round(shift[1, ::2])
+        # Of 4 blocks every thread has one thing to do; from 2 on it has several.
+        for enough in (4096, 2):
+            got = kernels(x, shift, gy, **where, data_format=data_format, enough_blocks=enough)
+            assert_right(got, x, shift, gy, **where)
 
 
 @all_types
@@ -122,63 +126,63 @@ def test_many_random_cases(kernels, data_format, dtype):
 
 
 @all_types
-@pytest.mark.parametrize("stride, pad", WHERE)
-@pytest.mark.parametrize("shape", [(2, 5, 6, 16), (3, 40, 9, 7)], ids=str)
-def test_both_layouts_give_the_same_bits(kernels, shape, stride, pad, dtype):
-    inputs = arrays(2, shape, dtype, stride=stride, pad=pad)
-    a, b = [kernels(*inputs, stride=stride, pad=pad, data_format=f) for f in LAYOUTS]
-    for name, of_a, of_b in zip(("y", "gx"), a, b):
-        assert of_a.tobytes() == of_b.tobytes(), name
+def test_both_layouts_give_the_same_bits(kernels, dtype):
+    for shape, (stride, pad) in itertools.product([(2, 5, 6, 16), (3, 40, 9, 7)], WHERE):
+        inputs = arrays(2, shape, dtype, stride=stride, pad=pad)
+        a, b = [kernels(*inputs, stride=stride, pad=pad, data_format=f) for f in LAYOUTS]
+        for name, of_a, of_b in zip(("y", "gx"), a, b):
+            assert of_a.tobytes() == of_b.tobytes(), (name, shape, stride, pad)
 
 
 @all_types
 @both_layouts
-@pytest.mark.parametrize("offset", [1, 2, 4])
-@pytest.mark.parametrize("which", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)], ids=str)
-def test_unaligned_pointers_give_the_same_bits(kernels, which, offset, data_format, dtype):
+def test_unaligned_pointers_give_the_same_bits(kernels, data_format, dtype):
     inputs = arrays(3, (3, 4, 5, 16), dtype)
     aligned = kernels(*inputs, data_format=data_format)
-    shifted = kernels(*inputs, data_format=data_format, offsets=[offset * w for w in which])
-    for name, a, b in zip(("y", "gx"), aligned, shifted):
-        assert a.tobytes() == b.tobytes(), name
-    assert_right(shifted, *inputs)
+    for which, offset in itertools.product(range(4), (1, 2, 4)):  # x, gy, y, gx
+        offsets = [offset * (k == which) for k in range(4)]
+        shifted = kernels(*inputs, data_format=data_format, offsets=offsets)
+        for name, a, b in zip(("y", "gx"), aligned, shifted):
+            assert a.tobytes() == b.tobytes(), (name, offsets)
+        assert_right(shifted, *inputs, case=offsets)
 
 
 @all_types
 @both_layouts
-@pytest.mark.parametrize("shape", [(0, 3, 5, 4), (4, 3, 0, 5), (4, 3, 5, 0), (4, 0, 5, 4)])
-@pytest.mark.parametrize("stride, pad", [((1, 1), (0, 0)), ((2, 3), (1, 2))])
-def test_empty_images_give_padding_alone(kernels, shape, stride, pad, data_format, dtype):
-    x, shift, gy = arrays(4, shape, dtype, stride=stride, pad=pad)
-    y, gx, gs = kernels(x, shift, gy, stride=stride, pad=pad, data_format=data_format)
-    for got, like in ((y, gy), (gx, x), (gs, shift)):
-        np.testing.assert_array_equal(got, np.zeros_like(like))
+def test_empty_images_give_padding_alone(kernels, data_format, dtype):
+    shapes = [(0, 3, 5, 4), (4, 3, 0, 5), (4, 3, 5, 0), (4, 0, 5, 4)]
+    for shape, where in itertools.product(shapes, [((1, 1), (0, 0)), ((2, 3), (1, 2))]):
+        stride, pad = where
+        x, shift, gy = arrays(4, shape, dtype, stride=stride, pad=pad)
+        y, gx, gs = kernels(x, shift, gy, stride=stride, pad=pad, data_format=data_format)
+        for got, like in ((y, gy), (gx, x), (gs, shift)):
+            np.testing.assert_array_equal(got, np.zeros_like(like), str((shape, where)))
 
 
 @both_layouts
 @pytest.mark.parametrize("stride, pad", [((1, 1), (0, 0)), ((2, 2), (1, 1))])
-@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
 @all_types
 def test_a_shift_that_is_not_finite_makes_its_channel_nan_and_no_other(
-    kernels, lost, stride, pad, data_format, dtype
+    kernels, stride, pad, data_format, dtype
 ):
     where = dict(stride=stride, pad=pad, data_format=data_format)
     x, shift, gy = arrays(5, (3, 4, 5, 8), dtype, stride=stride, pad=pad)
     before = kernels(x, shift, gy, **where)
-    shift[1, 2] = lost
-    for a, b in zip(kernels(x, shift, gy, **where), before):
-        assert np.isnan(a[:, 2]).all()
-        np.testing.assert_array_equal(np.delete(a, 2, 1), np.delete(b, 2, 1))
+    for lost in (np.nan, np.inf, -np.inf):
+        shift[1, 2] = lost
+        for a, b in zip(kernels(x, shift, gy, **where), before):
+            assert np.isnan(a[:, 2]).all(), lost
+            np.testing.assert_array_equal(np.delete(a, 2, 1), np.delete(b, 2, 1), str(lost))
 
 
 @both_layouts
-@pytest.mark.parametrize("far", [1e30, -1e30, 2.0**31, -(2.0**31), 100.5])
 @pytest.mark.parametrize("stride, pad", [((1, 1), (0, 0)), ((2, 2), (1, 1))])
-def test_a_shift_beyond_the_image_gives_zeros(kernels, stride, pad, far, data_format):
+def test_a_shift_beyond_the_image_gives_zeros(kernels, stride, pad, data_format):
     x, shift, gy = arrays(6, (2, 3, 5, 8), np.float32, stride=stride, pad=pad)
-    shift[0, 1] = far
-    for a in kernels(x, shift, gy, stride=stride, pad=pad, data_format=data_format):
-        np.testing.assert_array_equal(a[:, 1], np.zeros_like(a[:, 1]))
+    for far in (1e30, -1e30, 2.0**31, -(2.0**31), 100.5):
+        shift[0, 1] = far
+        for a in kernels(x, shift, gy, stride=stride, pad=pad, data_format=data_format):
+            np.testing.assert_array_equal(a[:, 1], np.zeros_like(a[:, 1]), str(far))
 
 
 @both_layouts
