@@ -129,11 +129,16 @@ std::vector<Geometry> Corners() {
   const sspq::Axis one = MakeAxis(1, 1, 0), two = MakeAxis(2, 1, 0), three = MakeAxis(3, 1, 0);
   const sspq::Axis huge = MakeAxis(20, INT32_MAX, 0), padded = MakeAxis(20, INT32_MAX, 7);
   const sspq::Axis padding = MakeAxis(0, 1, 2), strided_padding = MakeAxis(0, 2, 1);
-  return {MakeGeometry(20, 20, one, one),        MakeGeometry(20, 20, one, two),
-          MakeGeometry(20, 20, three, one),      MakeGeometry(2, 16, one, huge),
-          MakeGeometry(2, 9, padded, two),       MakeGeometry(0, 16, two, two),
-          MakeGeometry(3, 0, two, two),          MakeGeometry(3, 16, padding, two),
-          MakeGeometry(3, 3, padding, two),      MakeGeometry(3, 16, two, strided_padding),
+  return {MakeGeometry(20, 20, one, one),
+          MakeGeometry(20, 20, one, two),
+          MakeGeometry(20, 20, three, one),
+          MakeGeometry(2, 16, one, huge),
+          MakeGeometry(2, 9, padded, two),
+          MakeGeometry(0, 16, two, two),
+          MakeGeometry(3, 0, two, two),
+          MakeGeometry(3, 16, padding, two),
+          MakeGeometry(3, 3, padding, two),
+          MakeGeometry(3, 16, two, strided_padding),
           MakeGeometry(3, 3, two, strided_padding)};
 }
 
@@ -231,6 +236,7 @@ int main(int argc, char** argv) {
     ++missed;
     std::printf("no case reached %s, %s\n", sspq::PathName(row.path), sspq::PassName(row.pass));
   }
-  std::printf("%d cases, %d bad, %d paths missed, versions:%s\n", cases, bad, missed, names.c_str());
+  std::printf("%d cases, %d bad, %d paths missed, versions:%s\n", cases, bad, missed,
+              names.c_str());
   return bad + missed != 0;
 }

@@ -78,20 +78,24 @@ class PairWalk {
   }
 
   // Calls visit->Put(k, first, second) and visit->Advance(n) for the next `count` outputs: k counts
-  // from the last Advance() on, which says how many are done.
+  // from the last Advance() on, which says how many are done. `last`: the walk ends there.
   template <typename Visit>
-  SSPQ_INLINE void Run(PlaceLine<N>* line, int64_t count, Visit* visit) {
-    for (; count >= kGroup && line->at < 0; count -= kGroup) Group<false>(line, visit);
+  SSPQ_INLINE void Run(PlaceLine<N>* line, int64_t count, bool last, Visit* visit) {
+    for (; count >= kGroup && line->at < 0; count -= kGroup) Group<false>(line, kGroup, visit);
     int64_t inside = (line->size - line->at) / (kGroup * kStride);
     if (inside > count / kGroup) inside = count / kGroup;
     if (inside > 0) count -= inside * kGroup;
-    for (; inside > 0; --inside) Group<true>(line, visit);
-    for (; count >= kGroup; count -= kGroup) Group<false>(line, visit);
+    for (; inside > 0; --inside) Group<true>(line, kGroup, visit);
+    for (; count >= kGroup; count -= kGroup) Group<false>(line, kGroup, visit);
+    if (last) {
+      if (count > 0) Group<false>(line, count, visit);
+      return;
+    }
     for (; count > 0; --count) {
       Unrolled<kStride>::Run([&](int k) __attribute__((always_inline)) {
         const Place<N> p = Push(0, line->Anywhere(k));
         Rotate();
-        Visited(0, k, p, visit);
+        Visited(0, k, 1, p, visit);
       });
       line->Advance(kStride);
       visit->Advance(1);
@@ -115,19 +119,20 @@ class PairWalk {
   // moved between registers.
   static constexpr int kGroup = 4 / kStride;
 
+  // Visits the first `count` outputs.
   template <bool kInside, typename Visit>
-  SSPQ_INLINE void Group(PlaceLine<N>* line, Visit* visit) {
+  SSPQ_INLINE void Group(PlaceLine<N>* line, int64_t count, Visit* visit) {
     Unrolled<kGroup * kStride>::Run([&](int k) __attribute__((always_inline)) {
       const Place<N> p = Push(k, kInside ? line->Inside(k) : line->Anywhere(k));
-      Visited(k / kStride, k % kStride, p, visit);
+      Visited(k / kStride, k % kStride, count, p, visit);
     });
     line->Advance(kGroup * kStride);
     visit->Advance(kGroup);
   }
 
   template <typename Visit>
-  SSPQ_INLINE void Visited(int output, int k, const Place<N>& p, Visit* visit) {
-    if (k == (kStride > 1)) visit->Put(output, before_, p);
+  SSPQ_INLINE void Visited(int output, int k, int64_t count, const Place<N>& p, Visit* visit) {
+    if (k == (kStride > 1) && output < count) visit->Put(output, before_, p);
     before_ = p;
   }
 

@@ -62,7 +62,8 @@ constexpr PathRow kPaths[] = {
 inline const PathRow* FindPath(const Case& c) {
   for (const PathRow& row : kPaths) {
 #ifdef SSPQ_SHIFT2D_WITHOUT  // benchmarks ask what a path is good for
-    if (row.path == Path::SSPQ_SHIFT2D_WITHOUT && row.pass == Pass::SSPQ_SHIFT2D_WITHOUT_IN) continue;
+    if (row.path == Path::SSPQ_SHIFT2D_WITHOUT && row.pass == Pass::SSPQ_SHIFT2D_WITHOUT_IN)
+      continue;
 #endif
     if (row.Fits(c)) return &row;
   }

@@ -30,9 +30,9 @@ const Shift2DLoops* Shift2DLoopsOf(Version version);
 
 // Enough for the threads of a large machine to share.
 constexpr int64_t kMostItems = 32;
-// What a thread works on at a time, so that it is in the cache where it is read again. Forward
-// bands are longer: each begins with a row twice, or with several where shifts are far.
-constexpr int64_t kForwardBandBytes = 100 * 1024, kBackwardBandBytes = 64 * 1024;
+// What a thread works on at a time, so that it is in the cache where it is read again: few rows for
+// both gradients of kWindow, more where a band begins with rows that the one before it had read.
+constexpr int64_t kBandBytes = 128 * 1024, kWindowBackwardBytes = 64 * 1024;
 
 // One pass of one call.
 template <typename T>
@@ -76,7 +76,7 @@ class Shift2DCpu {
       }
       return;
     }
-    ForEachBand(begin, end, g_.h.out, BandRows(g_.h.out, g_.w.out, kForwardBandBytes),
+    ForEachBand(begin, end, g_.h.out, BandRows(g_.h.out, g_.w.out, kBandBytes),
                 [&](int64_t n, bool start, int64_t first, int64_t last) {
                   ForwardRows(x, n, start, first, last, room.data(), y);
                 });
@@ -181,7 +181,9 @@ class Shift2DCpu {
     groups_ = std::min(g_.batch, most);
     slices_ = std::min(in_blocks_ ? lines_ : g_.h.in, most / std::max<int64_t>(1, g_.batch));
     slices_ = std::max<int64_t>(1, slices_);
-    const int64_t rows = g_.h.in / slices_, band = BandRows(rows, g_.w.in, kBackwardBandBytes);
+    const int64_t rows = g_.h.in / slices_,
+                  band = BandRows(rows, g_.w.in,
+                                  Has(Path::kWindow) ? kWindowBackwardBytes : kBandBytes);
     bands_ = std::max<int64_t>(1, (rows + band - 1) / band);
   }
 

@@ -130,7 +130,7 @@ __attribute__((noinline)) void AlongRows(const ShifterVector<N>& s, const float*
     PlaceLine<1> line = InputRow(s, in, r, WalkBegin(0, kStride) + s.window.column);
     visit.to = s.buffer + (r - begin) * s.pitch;
     walk.Start(&line);
-    walk.Run(&line, m.out_w, &visit);
+    walk.Run(&line, m.out_w, true, &visit);
   }
 }
 
@@ -154,7 +154,7 @@ __attribute__((noinline)) void DownColumns(const ShifterVector<N>& s, bool start
       walk.Restore(state);
     }
     columns.Set(k, &visit);
-    walk.Run(&line, end - begin, &visit);
+    walk.Run(&line, end - begin, end == m.out_h, &visit);
     if (end < m.out_h) walk.Save(state);
   }
 }
@@ -167,7 +167,8 @@ SSPQ_INLINE void ForEachChunk(const ShifterVector<N>& s, const float* in, bool s
                               int64_t end, const Columns& columns) {
   const PixelMap& m = s.m;
   const int64_t stride = m.stride_h, most = ShifterRows(m, N);
-  const float* ahead = Share(s, NextInput(m, in, end), (end - begin) * stride * m.out_w * m.stride_w);
+  const float* ahead =
+      Share(s, NextInput(m, in, end), (end - begin) * stride * m.out_w * m.stride_w);
   for (int64_t k = 0; m.zeros_w > 1 && k < m.in_w; ++k) Store(V{}, s.row + k * kLanes);
   for (int64_t i = begin; i < end; start = false) {
     // As the walks do: the first row they have not come to, and the one after `rows` outputs.
@@ -227,8 +228,8 @@ void ShifterForward(const PixelMap& m, int64_t line, const float* in, bool start
 struct BackwardColumns {
   SSPQ_INLINE BlendAndCorrelate Begin() const {
     const int64_t row = s.m.out_w * s.m.pitch;
-    return {s.Own(s.m.lo_y), s.Own(s.m.hi_y),        row,     s.RowRuns(),
-            {ahead_x, ahead_gx},  nullptr, nullptr, nullptr};
+    return {s.Own(s.m.lo_y),     s.Own(s.m.hi_y), row,     s.RowRuns(),
+            {ahead_x, ahead_gx}, nullptr,         nullptr, nullptr};
   }
   SSPQ_INLINE void Set(int64_t k, BlendAndCorrelate* visit) const {
     visit->x = x + k * s.m.pitch;
