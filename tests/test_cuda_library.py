@@ -16,6 +16,8 @@ import pytest
 
 from custom_ops import nvcc
 
+pytestmark = pytest.mark.slow
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 FOLDER = os.path.join(ROOT, ".venv-gpu")
 REQUIREMENTS = os.path.join(ROOT, "requirements", "tensorflow-gpu.txt")

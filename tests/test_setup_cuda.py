@@ -140,4 +140,4 @@ def test_nvcc_uses_the_chosen_compiler(monkeypatch, cxx):
 
 def test_files_of_the_cuda_kernels_are_left_out_without_cuda():
     added = set(setup.sources(cuda=True)) - set(setup.sources(cuda=False))
-    assert {os.path.basename(name) for name in added} == {"shift2d_gpu.cu", "shift2d_op_gpu.cc"}
+    assert {os.path.basename(name) for name in added} == {"shift2d_gpu.cu", "kernel_gpu.cc"}
