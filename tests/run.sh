@@ -1,16 +1,31 @@
 #!/usr/bin/env bash
-# Runs the tests; makes the environment they need first. Arguments go to pytest.
+# Runs the tests; makes the environment they need first.
 #
-#     bash tests/run.sh [pytest arguments]
+#     bash tests/run.sh                 formatters, linter, type checker and all but the slow tests
+#     bash tests/run.sh --all           the same with the slow tests, Horovod (which is compiled where
+#                                       no wheel of it is kept) and the coverage of sspq/
+#     bash tests/run.sh ARGUMENT ...    the tests alone that these arguments of pytest choose
 #
-# Without arguments, or with CI=true, formatter, linter and type checker run as well.
+# Arguments of pytest may follow --all too. With CI=true formatters, linter and type checker always
+# run.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/setup_env.sh"
-setup_env dev horovod
+extras=(dev) checks=${CI:-}
+if [ $# -eq 0 ]; then
+  checks=true
+  set -- -m "not slow"
+elif [ "$1" = --all ]; then
+  shift
+  checks=true
+  extras+=(horovod)
+  # What is least, and what is shown of it, is in pyproject.toml.
+  set -- --cov=sspq --cov-report=term "$@"
+fi
+setup_env "${extras[@]}"
 cd "$SSPQ_ROOT"
 
-if [ $# -eq 0 ] || [ "${CI:-}" = true ]; then
+if [ "$checks" = true ]; then
   bin=$(dirname "$PYTHON")
   "$bin/ruff" format --check .
   "$bin/ruff" check .
