@@ -11,7 +11,7 @@ from tensorpack.callbacks import Callback
 
 from sspq.compat import tf
 from sspq.training import fit, imagenet
-from tests.training.test_imagenet_run import SMALL, step_of
+from tests.training.imagenet_steps import SMALL, step_of
 
 
 class Dump(Callback):

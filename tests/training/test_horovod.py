@@ -14,7 +14,8 @@ from sspq.training import history
 from sspq.training.cifar_input import ImagesInput
 from sspq.training.processes import HorovodProcesses, Processes
 from tests.data import ilsvrc
-from tests.training.test_imagenet_run import report, values
+from tests.training.imagenet_steps import run
+from tests.training.runs import report, values
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 
@@ -90,8 +91,6 @@ def test_the_rate_follows_the_total_batch_and_each_process_takes_its_share(train
 
 
 def test_validation_counts_the_images_of_both(trained, tree, tmp_path):
-    from tests.training.test_imagenet_run import run
-
     arguments = ("--eval", "--load", trained / "run", "--data", tree, "--log", tmp_path)
     assert run("SSQ_S1", *arguments) == 0
     assert report(tmp_path)["top1"] == pytest.approx(report(trained / "run")["top1"])
