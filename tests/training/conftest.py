@@ -3,7 +3,9 @@
 import pytest
 
 from sspq.graphs.imagenet import BLOCKS
+from sspq.training.slq import SLQ
 from tests.data import ilsvrc
+from tests.training.slq_net import Watch, train
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,11 @@ def scan_cache(tmp_path_factory):
 def one_block_a_group(monkeypatch):
     """Halves what a network of 18 layers takes to build, for tests of what is around it."""
     monkeypatch.setitem(BLOCKS, 18, (1, 1, 1, 1))
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """All four stages at 4 bits: the folder, and the variables after each of 240 steps."""
+    folder, watch = tmp_path_factory.mktemp("whole"), Watch()
+    train(folder, SLQ(bits=4), [watch])
+    return folder, watch.steps

@@ -1,28 +1,32 @@
 """Two processes really train one model over Gloo."""
 
-import argparse
 import os
 import re
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 
 from sspq.training import history
-from sspq.training.cifar_input import ImagesInput
-from sspq.training.processes import HorovodProcesses, Processes
 from tests.data import ilsvrc
 from tests.training.imagenet_steps import run
 from tests.training.runs import report, values
 
+pytestmark = pytest.mark.slow
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
+HOROVODRUN = os.path.join(os.path.dirname(sys.executable), "horovodrun")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def horovod():
+    if not os.path.exists(HOROVODRUN):
+        pytest.fail("there is no Horovod: bash scripts/install_horovod.sh")
 
 
 def horovodrun(folder, *options):
     """Runs S1 in two processes; gives the exit status and all that they printed."""
-    command = [os.path.join(os.path.dirname(sys.executable), "horovodrun"), "--gloo", "-np", "2"]
+    command = [HOROVODRUN, "--gloo", "-np", "2"]
     command += [sys.executable, "-m", "tests.training.horovod_rank", str(folder)]
     command += ["--trainer", "horovod"] + [str(o) for o in options]
     env = dict(os.environ, XDG_CACHE_HOME=str(folder), TF_CPP_MIN_LOG_LEVEL="2")
@@ -103,30 +107,3 @@ def test_an_odd_batch_is_refused_by_both(tree, tmp_path):
     )
     assert status != 0 and "`--batch` must be divisible by 2 GPUs or processes, got 3" in output
     assert not (tmp_path / "run").exists()
-
-
-def test_what_processes_agree_on_keeps_off_gpus(monkeypatch):
-    """A session that sees GPUs settles for the whole process which it has."""
-    seen = []
-    hvd = types.ModuleType("horovod.tensorflow")
-    hvd.init, hvd.rank, hvd.size = (lambda: None), (lambda: 1), (lambda: 2)
-    hvd.broadcast_object = lambda value, root_rank, session, name: seen.append(session) or value
-    monkeypatch.setitem(sys.modules, "horovod", types.ModuleType("horovod"))
-    monkeypatch.setitem(sys.modules, "horovod.tensorflow", hvd)
-    monkeypatch.setattr(sys.modules["horovod"], "tensorflow", hvd, raising=False)
-    assert HorovodProcesses().agree("value") == "value"
-    assert dict(seen[0]._config.device_count) == {"GPU": 0}
-
-
-def test_processes_share_images_that_are_held_in_memory():
-    args = argparse.Namespace(data="digits", download=False, batch=64, seed=0)
-    shares = []
-    for rank in range(2):
-        processes = Processes()
-        processes.rank, processes.ranks = rank, 2
-        data = ImagesInput(args, processes)
-        batch = next(iter(data.training(1, 1).ds))
-        assert len(batch[0]) == 32 and len(data.validation()) > 0
-        shares.append((batch[1], sum(len(labels) for _, labels in data.validation())))
-    assert list(shares[0][0]) != list(shares[1][0])
-    assert shares[0][1] + shares[1][1] == data.facts()["test_images"]
