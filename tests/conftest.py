@@ -25,25 +25,27 @@ TWO_THREADS = tf.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelis
 Shift2DResult = namedtuple("Shift2DResult", "y gx gs")
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    """A graph of its own for every test, as the default graph."""
-    with tf.Graph().as_default() as new_graph:
-        yield new_graph
-    _forget_graphs()
-
-
-def _forget_graphs():
-    """Empties what tensorpack remembers by graph, which keeps every graph that was trained alive.
-
-    The tests of the ImageNet scripts alone would take 3 GB.
-    """
+def _memories():
+    """What tensorpack remembers by graph, which keeps every graph that was trained alive."""
     for module in (regularize, common, dependency, scope_utils, summary):
         for function in vars(module).values():
             if inspect.isfunction(function) and function.__closure__:
                 memory = inspect.getclosurevars(function).nonlocals.get("func_with_graph_arg")
                 if memory is not None:
-                    memory.cache_clear()
+                    yield memory
+
+
+MEMORIES = list(_memories())
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    """A graph of its own for every test, as the default graph."""
+    with tf.Graph().as_default() as new_graph:
+        yield new_graph
+    # The tests of the ImageNet scripts alone would take 3 GB.
+    for memory in MEMORIES:
+        memory.cache_clear()
 
 
 @pytest.fixture
