@@ -30,19 +30,28 @@ def load_golden_weights(sess):
 
 
 class Built:
-    """A model built twice on shared variables, to train and to infer, and a batch for it."""
+    """A model built on shared variables to train and, when asked for, to infer; a batch for it."""
 
     def __init__(self, sess, model, images, labels):
         self.sess = sess
+        self._model, self._eval_cost = model, None
         image, label = [tf.placeholder(s.dtype, s.shape, s.name) for s in model.inputs()]
         self.feed = {image: images.astype(image.dtype.as_numpy_dtype), label: labels}
         with TowerContext("", is_training=True):
             self.train_cost = model.build_graph(image, label)
         self.trainable = tf.trainable_variables()
         self.quantized = tf.get_collection(QUANTIZED_WEIGHTS)
-        with tf.variable_scope("", reuse=True), TowerContext("infer", is_training=False):
-            self.eval_cost = model.build_graph(image, label)
-        self.logits = sess.graph.get_tensor_by_name("infer/logits:0")
+
+    @property
+    def eval_cost(self):
+        if self._eval_cost is None:
+            with tf.variable_scope("", reuse=True), TowerContext("infer", is_training=False):
+                self._eval_cost = self._model.build_graph(*self.feed)
+        return self._eval_cost
+
+    @property
+    def logits(self):
+        return self.eval_cost.graph.get_tensor_by_name("infer/logits:0")
 
     def load(self):
         load_golden_weights(self.sess)
@@ -64,7 +73,7 @@ class Built:
         return self.run(
             [
                 op.outputs[0]
-                for op in self.sess.graph.get_operations()
+                for op in self.eval_cost.graph.get_operations()
                 if op.type == "Rint" and op.name.startswith("infer/")
             ]
         )

@@ -33,6 +33,7 @@ def test_both_implementations_and_any_number_of_threads_give_the_same_bits(many,
 
 
 # -O1: the sanitizers' own advice, and a fraction of the time.
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_sanitizers_find_nothing(tmp_path, sanitizer):
     flags = setup.COMPILE_FLAGS + ["-O1", "-g1", "-fsanitize=" + sanitizer]
