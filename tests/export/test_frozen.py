@@ -12,10 +12,8 @@ from sspq.compat import tf
 from sspq.export import frozen
 from sspq.export.encoding import encode_float
 from sspq.export.frozen import FrozenGraphError
-from sspq.export.pack import pack
-from sspq.export.predictor import of_checkpoint
 from sspq.files import read_json
-from tests.export.models import noise, save, small
+from tests.export.models import small
 
 # What another program does, in both of TensorFlow's interfaces. For each folder in the current one:
 # m.pb, and saved/ as a SavedModel, on x.npy. SSPQ_OTHER_PYTHON names an interpreter with another
@@ -53,6 +51,7 @@ all_of(signature)
 assert not any(m.split(".")[0] in ("sspq", "tensorpack") for m in sys.modules), sys.modules
 """
 
+WAYS = ("graph", "v1", "v2")  # to load it
 MODELS = {
     "sspq34-w4": lambda: small(bitw=4),
     "sspq34-a8": lambda: small(bitw=4, bita=8),
@@ -72,19 +71,17 @@ def move(sess):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory):
+def elsewhere(saved, tmp_path_factory):
     """The folder that ELSEWHERE has been through; there is expected.npy as well."""
     folder = tmp_path_factory.mktemp("frozen")
     for name, model in MODELS.items():
         here = folder / name
         here.mkdir()
-        source = save(here, model(), move)
-        images = noise(source.model, 8)
-        packed = pack(source)
-        frozen.save_graph(str(here / "m.pb"), packed)
-        frozen.save_model(str(here / "saved"), packed)
-        np.save(str(here / "x.npy"), images)
-        np.save(str(here / "expected.npy"), of_checkpoint(source).logits(images))
+        s = saved(model, move)
+        frozen.save_graph(str(here / "m.pb"), s.packed)
+        frozen.save_model(str(here / "saved"), s.packed)
+        np.save(str(here / "x.npy"), s.images)
+        np.save(str(here / "expected.npy"), s.logits)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [os.environ.get("SSPQ_OTHER_PYTHON", sys.executable), "-c", ELSEWHERE],
@@ -97,24 +94,27 @@ def elsewhere(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("way", ["graph", "v1", "v2"])
 @pytest.mark.parametrize("name", [name for name in MODELS if not name.endswith("a8")])
-def test_the_logits_are_the_same_elsewhere(name, way, elsewhere):
-    expected, got = [np.load(str(elsewhere / name / f)) for f in ("expected.npy", way + ".npy")]
-    np.testing.assert_allclose(got, expected, atol=1e-4 * max(1, np.abs(expected).max()))
-    np.testing.assert_array_equal(got.argmax(1), expected.argmax(1))
+def test_the_logits_are_the_same_elsewhere(name, elsewhere):
+    expected = np.load(str(elsewhere / name / "expected.npy"))
+    for way in WAYS:
+        got = np.load(str(elsewhere / name / (way + ".npy")))
+        atol = 1e-4 * max(1, np.abs(expected).max())
+        np.testing.assert_allclose(got, expected, atol=atol, err_msg=way)
+        np.testing.assert_array_equal(got.argmax(1), expected.argmax(1), err_msg=way)
 
 
-@pytest.mark.parametrize("way", ["graph", "v1", "v2"])
-def test_rounded_activations_agree_but_for_values_between_two_levels(way, elsewhere):
+def test_rounded_activations_agree_but_for_values_between_two_levels(elsewhere):
     folder = elsewhere / "sspq34-a8"
-    expected, got = [np.load(str(folder / f)) for f in ("expected.npy", way + ".npy")]
-    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.999
-    np.testing.assert_array_equal(got.argmax(1), expected.argmax(1))
+    expected = np.load(str(folder / "expected.npy"))
+    for way in WAYS:
+        got = np.load(str(folder / (way + ".npy")))
+        assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.999, way
+        np.testing.assert_array_equal(got.argmax(1), expected.argmax(1), err_msg=way)
 
 
-def test_a_graph_has_quantized_constants_and_nothing_of_training_or_of_sspq(tmp_path):
-    nodes = frozen.freeze(pack(save(tmp_path, small(bitw=4, bita=8)))).node
+def test_a_graph_has_quantized_constants_and_nothing_of_training_or_of_sspq(saved):
+    nodes = frozen.freeze(saved(bitw=4, bita=8).packed).node
     kinds = {n.op for n in nodes}
     assert not kinds & {
         "VariableV2",
@@ -132,21 +132,19 @@ def test_a_graph_has_quantized_constants_and_nothing_of_training_or_of_sspq(tmp_
     np.testing.assert_allclose((values + 1) * 7.5, np.round((values + 1) * 7.5), atol=1e-5)
 
 
-def test_kept_shifts_need_the_op_library_and_give_the_same(tmp_path):
-    source = save(tmp_path, small(bitw=4))
-    images = noise(source.model)
-    graph_def = frozen.freeze(pack(source), keep_shift=True)
+def test_kept_shifts_need_the_op_library_and_give_the_same(saved):
+    s = saved(bitw=4)
+    graph_def = frozen.freeze(s.packed, keep_shift=True)
     assert sum(n.op == "SspqShift2D" for n in graph_def.node) == 15
     oplib.load()
     tf.import_graph_def(graph_def, name="")
     with tf.Session() as sess:
-        got = sess.run("logits:0", {"input:0": images})
-    expected = of_checkpoint(source).logits(images)
-    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+        got = sess.run("logits:0", {"input:0": s.images})
+    np.testing.assert_allclose(got, s.logits, atol=1e-4 * np.abs(s.logits).max())
 
 
-def test_a_saved_model_says_which_model_it_is_and_replaces_nothing(tmp_path):
-    packed = pack(save(tmp_path, small()))
+def test_a_saved_model_says_which_model_it_is_and_replaces_nothing(saved, tmp_path):
+    packed = saved().packed
     path = str(tmp_path / "saved")
     (tmp_path / "saved.tmp").mkdir()  # of a user
     size = frozen.save_model(path, packed)
@@ -157,8 +155,8 @@ def test_a_saved_model_says_which_model_it_is_and_replaces_nothing(tmp_path):
         frozen.save_model(path, packed)
 
 
-def test_what_cannot_be_frozen_is_named(tmp_path):
-    packed = pack(save(tmp_path, small()))
+def test_what_cannot_be_frozen_is_named(saved):
+    packed = saved().packed
     packed.tensors["conv2blk1/shift_q/SP/SP"] = encode_float(np.full([2, 16], np.nan), "float32")
     with pytest.raises(FrozenGraphError, match="conv2blk1/shift_q.* not finite"):
         frozen.freeze(packed)

@@ -12,34 +12,34 @@ from sspq import models
 from sspq.export import onnx_graph
 from sspq.export.encoding import encode_float
 from sspq.export.onnx_builder import ExportError
-from sspq.export.pack import pack
-from sspq.export.predictor import load, of_checkpoint
-from tests.export.models import every_kind_of_shift, noise, save, small
-
-SIZES = {"lspq50": {"image_size": 40}}
+from sspq.export.predictor import load
+from tests.export.models import every_kind_of_shift, small
 
 
-def exported(source, folder):
+def exported(saved, folder):
     path = str(folder / "m.onnx")
-    onnx_graph.save(path, pack(source))
+    onnx_graph.save(path, saved.packed)
     return path
 
 
-def both(source, folder):
+def both(saved, folder):
     """Logits of the checkpoint, and of the exported model."""
-    images = noise(source.model, 8)
-    path = exported(source, folder)
-    return of_checkpoint(source).logits(images), load(path).logits(images)
+    return saved.logits, load(exported(saved, folder)).logits(saved.images)
 
 
-def check_same(expected, got, tolerance=1e-4):
-    np.testing.assert_allclose(got, expected, atol=tolerance * max(1, np.abs(expected).max()))
-    np.testing.assert_array_equal(got.argmax(1), expected.argmax(1))
+def check_same(expected, got, tolerance=1e-4, case=""):
+    atol = tolerance * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, atol=atol, err_msg=case)
+    np.testing.assert_array_equal(got.argmax(1), expected.argmax(1), err_msg=case)
+
+
+def lspq50():
+    return models.build("lspq50", num_classes=10, bita=32, image_size=40)
 
 
 @pytest.mark.parametrize("bitw", [1, 4, 8])
-def test_sspq34_has_the_same_logits(bitw, tmp_path):
-    check_same(*both(save(tmp_path, small(bitw=bitw)), tmp_path))
+def test_sspq34_has_the_same_logits(bitw, saved, tmp_path):
+    check_same(*both(saved(bitw=bitw), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -51,59 +51,55 @@ def test_sspq34_has_the_same_logits(bitw, tmp_path):
         "preact18",
         "asl18",
         "resIBShift18",
-        "resnext32x4d50",
-        "se50",
+        pytest.param("resnext32x4d50", marks=pytest.mark.slow),
+        pytest.param("se50", marks=pytest.mark.slow),
     ],
 )
-def test_networks_for_imagenet_have_the_same_logits(name, tmp_path):
+def test_networks_for_imagenet_have_the_same_logits(name, saved, tmp_path):
     bits = {"bita": 32} if name[:3] in ("lsp", "ssp", "asl") else {}
-    model = models.build(name, image_size=40, num_classes=10, **bits)
-    check_same(*both(save(tmp_path, model), tmp_path))
+    model = saved(models.build, name=name, image_size=40, num_classes=10, **bits)
+    check_same(*both(model, tmp_path))
 
 
-def test_lspq50_has_the_same_logits(tmp_path):
+@pytest.mark.slow
+def test_lspq50_has_the_same_logits(saved, tmp_path):
     """These weights amplify last bits: the runtime with and without its optimizations differs by
     5e-4. With other shifts, below, they do not."""
-    model = models.build("lspq50", num_classes=10, bita=32, **SIZES["lspq50"])
-    check_same(*both(save(tmp_path, model), tmp_path), tolerance=1e-3)
+    check_same(*both(saved(lspq50), tmp_path), tolerance=1e-3)
 
 
 @pytest.mark.parametrize(
     "name, settings", [("alexnet", {"image_size": 67, "width": 0.25}), ("lenet", {})]
 )
-def test_caffe_s_networks_have_the_same_logits(name, settings, tmp_path):
-    model = models.build(name, num_classes=10, **settings)
-    check_same(*both(save(tmp_path, model), tmp_path))
+def test_caffe_s_networks_have_the_same_logits(name, settings, saved, tmp_path):
+    check_same(*both(saved(models.build, name=name, num_classes=10, **settings), tmp_path))
 
 
-def test_rounded_activations_agree_but_for_values_between_two_levels(tmp_path):
+def test_rounded_activations_agree_but_for_values_between_two_levels(saved, tmp_path):
     """A last bit decides on which side such a value falls, and the next layers see it."""
-    expected, got = both(save(tmp_path, small(bitw=4, bita=8)), tmp_path)
+    expected, got = both(saved(bitw=4, bita=8), tmp_path)
     assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.999
     np.testing.assert_array_equal(got.argmax(1), expected.argmax(1))
 
 
-@pytest.mark.parametrize("name", ["sspq34", "lspq50"])
-def test_every_kind_of_shift_is_exported(name, tmp_path):
+@pytest.mark.parametrize("build", [small, pytest.param(lspq50, marks=pytest.mark.slow)])
+def test_every_kind_of_shift_is_exported(build, saved, tmp_path):
     """Fractions, integers, beyond one pixel, beyond the image, with strides of 1 and 2."""
-    model = models.build(name, num_classes=10, bita=32, **SIZES.get(name, {}))
-    check_same(*both(save(tmp_path, model, every_kind_of_shift), tmp_path))
+    check_same(*both(saved(build, every_kind_of_shift), tmp_path))
 
 
-def test_the_layout_of_training_makes_no_difference(tmp_path):
-    exports = []
-    for data_format in ("NCHW", "NHWC"):
-        packed = pack(save(tmp_path, small(data_format=data_format)))
-        exports.append(onnx_graph.to_onnx(packed).SerializeToString())
+def test_the_layout_of_training_makes_no_difference(saved):
+    nchw, nhwc = [saved(data_format=layout).packed for layout in ("NCHW", "NHWC")]
+    exports = [onnx_graph.to_onnx(packed).SerializeToString() for packed in (nchw, nhwc)]
     assert exports[0] == exports[1]
 
 
-def test_runtimes_fuse_norm_and_clip_into_convolutions(tmp_path):
+def test_runtimes_fuse_norm_and_clip_into_convolutions(saved, tmp_path):
     """All that is left of a network with float32 activations is convolutions and sums."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    path = exported(save(tmp_path, small()), tmp_path)
+    path = exported(saved(), tmp_path)
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     counts = collections.Counter(
         n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node
@@ -113,8 +109,8 @@ def test_runtimes_fuse_norm_and_clip_into_convolutions(tmp_path):
     assert not {"BatchNormalization", "Min", "Max", "Mul", "Cast", "Gather"} & set(counts)
 
 
-def test_quantized_kernels_are_stored_as_8_bit_integers(tmp_path):
-    path = exported(save(tmp_path, small(bitw=4)), tmp_path)
+def test_quantized_kernels_are_stored_as_8_bit_integers(saved, tmp_path):
+    path = exported(saved(bitw=4), tmp_path)
     model = onnx.load(path)
     types = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     codes = types["conv3blk1/conv1x1a/W/kernel/codes"]
@@ -123,8 +119,8 @@ def test_quantized_kernels_are_stored_as_8_bit_integers(tmp_path):
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_what_cannot_be_exported_is_named(tmp_path):
-    packed = pack(save(tmp_path, small()))
+def test_what_cannot_be_exported_is_named(saved):
+    packed = saved().packed
     packed.tensors["conv2blk1/shift_q/SP/SP"] = encode_float(np.full([2, 16], np.nan), "float32")
     with pytest.raises(ExportError, match="conv2blk1/shift_q.* not finite"):
         onnx_graph.to_onnx(packed)

@@ -17,9 +17,10 @@ from sspq.export.pack import pack
 from sspq.export.predictor import load, of_checkpoint
 from sspq.export.source import open_checkpoint
 from sspq.training import checkpoint, cifar
-from tests.export.models import every_kind_of_shift, noise, save, small
+from tests.export.models import every_kind_of_shift, noise, small
 
 CPU = ["CPUExecutionProvider"]
+slow = pytest.mark.slow
 
 
 def run(model, x, *outputs):
@@ -57,6 +58,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@slow
 @pytest.mark.parametrize("bita", [32, 8])
 def test_a_trained_network_reads_as_many_digits(bita, trained, tmp_path):
     source = open_checkpoint(str(trained), bita=bita)
@@ -72,10 +74,11 @@ def test_a_trained_network_reads_as_many_digits(bita, trained, tmp_path):
     assert np.corrcoef(logits[0].ravel(), logits[1].ravel())[0, 1] > 0.99
 
 
-def test_all_convolutions_and_sums_run_in_integers_without_clips_and_norms(tmp_path):
+@slow
+def test_all_convolutions_and_sums_run_in_integers_without_clips_and_norms(saved, tmp_path):
     for name, settings in (("sspq34", {}), ("lspq50", {"image_size": 40})):
-        model = models.build(name, num_classes=10, bita=8, **settings)
-        packed = pack(save(tmp_path, model))
+        s = saved(models.build, name=name, num_classes=10, bita=8, **settings)
+        model, packed = s.model, s.packed
         exact = collections.Counter(n.op_type for n in onnx_graph.to_onnx(packed).graph.node)
         counts = optimized(onnx_int8.to_int8(packed, [noise(model)]), tmp_path)
         assert counts["QLinearConv"] == exact["Conv"] > 30
@@ -88,30 +91,30 @@ def test_all_convolutions_and_sums_run_in_integers_without_clips_and_norms(tmp_p
 @pytest.mark.parametrize(
     "name, settings",
     [
-        ("resnet18", {"image_size": 40}),
-        ("preact18", {"image_size": 40}),
-        ("asl18", {"image_size": 40, "bita": 32}),
-        ("resIBShift18", {"image_size": 40}),
-        ("se50", {"image_size": 40}),
+        pytest.param("resnet18", {"image_size": 40}, marks=slow),
+        pytest.param("preact18", {"image_size": 40}, marks=slow),
+        pytest.param("asl18", {"image_size": 40, "bita": 32}, marks=slow),
+        pytest.param("resIBShift18", {"image_size": 40}, marks=slow),
+        pytest.param("se50", {"image_size": 40}, marks=slow),
         ("alexnet", {"image_size": 67, "width": 0.25}),
         ("lenet", {}),
     ],
 )
-def test_other_networks_have_close_logits(name, settings, tmp_path):
-    model = models.build(name, num_classes=10, **settings)
-    source = save(tmp_path, model)
-    x = noise(model, 8)
-    expected = of_checkpoint(source).logits(x)
-    (got,) = run(onnx_int8.to_int8(pack(source), [x]), x)
+def test_other_networks_have_close_logits(name, settings, saved):
+    s = saved(models.build, name=name, num_classes=10, **settings)
+    x, expected = s.images, s.logits
+    (got,) = run(onnx_int8.to_int8(s.packed, [x]), x)
     assert np.linalg.norm(got - expected) < 0.2 * np.linalg.norm(expected)
     assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.98
 
 
-def test_activations_have_the_levels_of_the_network_s_quantizer(tmp_path):
+@slow
+def test_activations_have_the_levels_of_the_network_s_quantizer(saved):
     """Integer k is the level k/n, saturated below 0 and above n."""
     for bita in (2, 4, 8):
-        model = small(bitw=4, bita=bita)
-        found = onnx_int8.to_int8(pack(save(tmp_path, model)), [noise(model)])
+        s = saved(bitw=4, bita=bita)
+        model = s.model
+        found = onnx_int8.to_int8(s.packed, [noise(model)])
         constants = {t.name: numpy_helper.to_array(t) for t in found.graph.initializer}
         wide = next(n for n in found.graph.node if n.name.startswith("conv2blk1/truediv/"))
         name = wide.name.rsplit("/", 1)[0]
@@ -176,17 +179,19 @@ def test_weights_of_pixels_still_add_up_to_one():
     np.testing.assert_array_equal(onnx_int8.quantize_taps(np.eye(4)), 255 * np.eye(4))
 
 
-def test_integer_shifts_move_integers_exactly(tmp_path):
+def whole_pixels(sess):
+    every_kind_of_shift(sess, fractions=False)
+
+
+@slow
+def test_integer_shifts_move_integers_exactly(saved):
     """What a shift of whole pixels gives has the same values as its input."""
-
-    def move(sess):
-        every_kind_of_shift(sess, fractions=False)
-
-    model = small(bitw=4, bita=8)
-    found = onnx_int8.to_int8(pack(save(tmp_path, model, move)), [noise(model)])
+    packed = saved(change=whole_pixels, bitw=4, bita=8).packed
+    x = noise(small())
+    found = onnx_int8.to_int8(packed, [x])
     shift = "conv2blk1/shift_q/SP/shift2d"
-    given, moved = run(found, noise(model), "conv2blk1/truediv/q", shift + "/q")
-    zoomed = onnx_graph.to_onnx(pack(save(tmp_path, model, move)))
+    given, moved = run(found, x, "conv2blk1/truediv/q", shift + "/q")
+    zoomed = onnx_graph.to_onnx(packed)
     node = next(n for n in zoomed.graph.node if n.output[0] == shift)
     taps = {t.name: numpy_helper.to_array(t) for t in zoomed.graph.initializer}[node.input[1]]
     (expected,) = run(one_node(node, given.shape, taps), given.astype(np.float32))
@@ -205,8 +210,8 @@ def one_node(node, shape, taps):
     return helper.make_model(graph, ir_version=7, opset_imports=[helper.make_opsetid("", 13)])
 
 
-def test_calibration_needs_images_without_nan(tmp_path):
-    packed = pack(save(tmp_path, small()))
+def test_calibration_needs_images_without_nan(saved):
+    packed = saved().packed
     with pytest.raises(ExportError, match="calibrating: No data"):
         onnx_int8.to_int8(packed, [])
     with pytest.raises(ExportError, match="calibrating: .* ranges from nan"):

@@ -19,14 +19,19 @@ def read(name):
         return json.load(f)
 
 
+def load(sess, values):
+    """Sets variables, ``{variable: array}``.
+
+    All initializers in one run: loading one by one makes TensorFlow optimize the graph anew for
+    each.
+    """
+    feeds = {v.initializer.inputs[1]: value for v, value in values.items()}
+    sess.run([v.initializer for v in values], feeds)
+
+
 def load_golden_weights(sess):
-    # All initializers in one run: loading one by one makes TensorFlow optimize the graph anew
-    # for each.
     variables = tf.global_variables()
-    values = {
-        v.initializer.inputs[1]: weights.value(v.op.name, v.shape.as_list()) for v in variables
-    }
-    sess.run([v.initializer for v in variables], values)
+    load(sess, {v: weights.value(v.op.name, v.shape.as_list()) for v in variables})
 
 
 class Built:
