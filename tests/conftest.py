@@ -10,6 +10,7 @@ from tensorpack.tfutils import common, dependency, scope_utils, summary
 
 from sspq import oplib
 from sspq.compat import tf
+from sspq.graphs.imagenet import BLOCKS
 from sspq.ops import shift2d
 
 # Otherwise every session of a process uses the thread pool of the first one, whatever number of
@@ -53,6 +54,12 @@ def sess(graph):
     """A session with two threads on the test's graph."""
     with tf.Session(graph=graph, config=TWO_THREADS) as session:
         yield session
+
+
+@pytest.fixture
+def one_block_a_group(monkeypatch):
+    """Halves what a network of 18 layers takes to build, for tests of what is around it."""
+    monkeypatch.setitem(BLOCKS, 18, (1, 1, 1, 1))
 
 
 class Shift2DRunner:

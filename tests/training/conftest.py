@@ -2,7 +2,6 @@
 
 import pytest
 
-from sspq.graphs.imagenet import BLOCKS
 from sspq.training.slq import SLQ
 from tests.data import ilsvrc
 from tests.training.slq_net import Watch, train
@@ -19,12 +18,6 @@ def scan_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture
-def one_block_a_group(monkeypatch):
-    """Halves what a network of 18 layers takes to build, for tests of what is around it."""
-    monkeypatch.setitem(BLOCKS, 18, (1, 1, 1, 1))
 
 
 @pytest.fixture(scope="session")
