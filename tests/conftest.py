@@ -7,6 +7,7 @@ from collections import namedtuple
 import pytest
 from tensorpack.models import regularize
 from tensorpack.tfutils import common, dependency, scope_utils, summary
+from xdist.scheduler import LoadFileScheduling
 
 from sspq import oplib
 from sspq.compat import tf
@@ -24,6 +25,27 @@ tf.Session(graph=tf.Graph(), config=tf.ConfigProto(inter_op_parallelism_threads=
 TWO_THREADS = tf.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1)
 
 Shift2DResult = namedtuple("Shift2DResult", "y gx gs")
+
+
+class SlowFirst(LoadFileScheduling):
+    """Gives out the files with slow tests ahead of all others.
+
+    By itself xdist begins with those of many tests: one process would be left with the slow ones
+    when all else is done.
+    """
+
+    def _assign_work_unit(self, node):
+        for name in self.workqueue:
+            with open(os.path.join(str(self.config.rootdir), name)) as f:
+                if "mark.slow" in f.read():
+                    self.workqueue.move_to_end(name, last=False)
+                    break
+        super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return SlowFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def _memories():

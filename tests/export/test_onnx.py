@@ -12,8 +12,9 @@ from sspq import models
 from sspq.export import onnx_graph
 from sspq.export.encoding import encode_float
 from sspq.export.onnx_builder import ExportError
+from sspq.export.pack import pack
 from sspq.export.predictor import load
-from tests.export.models import every_kind_of_shift, small
+from tests.export.models import every_kind_of_shift, save, small
 
 
 def exported(saved, folder):
@@ -88,9 +89,15 @@ def test_every_kind_of_shift_is_exported(build, saved, tmp_path):
     check_same(*both(saved(build, every_kind_of_shift), tmp_path))
 
 
-def test_the_layout_of_training_makes_no_difference(saved):
-    nchw, nhwc = [saved(data_format=layout).packed for layout in ("NCHW", "NHWC")]
-    exports = [onnx_graph.to_onnx(packed).SerializeToString() for packed in (nchw, nhwc)]
+@pytest.mark.parametrize("name", ["lspq18", "lenet"])
+@pytest.mark.usefixtures("one_block_a_group")
+def test_the_layout_of_training_makes_no_difference(name, tmp_path):
+    exports = []
+    for data_format in ("NCHW", "NHWC"):
+        size = {} if name == "lenet" else {"image_size": 32}
+        model = models.build(name, num_classes=10, data_format=data_format, **size)
+        packed = pack(save(tmp_path, model))
+        exports.append(onnx_graph.to_onnx(packed).SerializeToString())
     assert exports[0] == exports[1]
 
 
