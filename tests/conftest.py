@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 from collections import namedtuple
 
 import pytest
@@ -13,6 +14,7 @@ from sspq import oplib
 from sspq.compat import tf
 from sspq.graphs.imagenet import BLOCKS
 from sspq.ops import shift2d
+from tests.shell import CHAINS, ROOT
 
 # Otherwise every session of a process uses the thread pool of the first one, whatever number of
 # threads its own configuration asks for. Read when the first session starts.
@@ -134,3 +136,30 @@ def run_shift2d(request):
     """One runner for all tests, once per version of the CPU kernels that this machine runs."""
     with tf.Session(graph=tf.Graph(), config=TWO_THREADS) as session:
         yield Shift2DRunner(session, request.param)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The scripts and what they read, in a folder of their own without an environment."""
+    for name in (*CHAINS, "scripts", "requirements", "tests/run.sh"):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        source = os.path.join(ROOT, name)
+        (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, str(target))
+    return tmp_path
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A PATH with everything but a Python 3.7."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("bash", "cat", "cksum", "dirname", "flock", "grep", "mktemp", "rm", "sed"):
+        found = shutil.which(name)
+        if found:
+            (folder / name).symlink_to(found)
+    for name in ("python3", "python"):
+        fake = folder / name
+        fake.write_text("#!/bin/sh\nexit 1\n")
+        fake.chmod(0o755)
+    return str(folder)
