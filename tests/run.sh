@@ -20,7 +20,7 @@ elif [ "$1" = --all ]; then
   checks=true
   extras+=(horovod)
   # What is least, and what is shown of it, is in pyproject.toml.
-  set -- --cov=sspq --cov-report=term "$@"
+  set -- --cov=sspq --cov-branch --cov-config=pyproject.toml --cov-report=term "$@"
 fi
 setup_env "${extras[@]}"
 cd "$SSPQ_ROOT"

@@ -168,7 +168,7 @@ def fake_environment(checkout):
 
 LINTERS = ["ruff format --check .", "ruff check .", "mypy ", "clang-format --dry-run -Werror"]
 PYTEST = "python -m pytest -n auto --maxprocesses 4 --dist loadfile"
-COVERAGE = " --cov=sspq --cov-report=term"
+COVERAGE = " --cov=sspq --cov-branch --cov-config=pyproject.toml --cov-report=term"
 
 
 @pytest.mark.parametrize(
