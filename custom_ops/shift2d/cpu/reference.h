@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "custom_ops/shift2d/core/element.h"
 #include "custom_ops/shift2d/core/geometry.h"

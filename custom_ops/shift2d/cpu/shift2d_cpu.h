@@ -10,7 +10,6 @@
 #include <limits>
 #include <memory>
 #include <string>
-#include <type_traits>
 
 #include "custom_ops/cpu/aligned.h"
 #include "custom_ops/cpu/versions.h"
@@ -32,7 +31,7 @@ const Shift2DLoops* Shift2DLoopsOf(Version version);
 constexpr int64_t kMostItems = 32;
 // What a thread works on at a time, so that it is in the cache where it is read again: few rows for
 // both gradients of kWindow, more where a band begins with rows that the one before it had read.
-constexpr int64_t kBandBytes = 128 * 1024, kWindowBackwardBytes = 64 * 1024;
+constexpr int64_t kBandBytes = 256 * 1024, kWindowBackwardBytes = 64 * 1024;
 
 // One pass of one call.
 template <typename T>
