@@ -39,7 +39,7 @@ def test_sanitizers_find_nothing(tmp_path, sanitizer):
     flags = setup.COMPILE_FLAGS + ["-O1", "-g1", "-fsanitize=" + sanitizer]
     flags += ["-fno-sanitize-recover=all"]
     (source,) = setup.find(setup.SLQ, ".cc")
-    program = build_program(DRIVER, str(tmp_path), flags, setup.instruction_set, sources=source)
+    program = build_program(DRIVER, str(tmp_path), flags, setup.instruction_set, sources=[source])
     done = subprocess.run(
         [program, "8"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

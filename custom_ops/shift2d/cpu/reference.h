@@ -27,7 +27,9 @@ struct ChannelView {
   T& At(int64_t r, int64_t q) const { return from[(r * width + q) * step]; }
   // What the functions of element.h read: zero outside.
   typename std::remove_const<T>::type operator()(int64_t r, int64_t q) const {
-    return r < 0 || r >= height || q < 0 || q >= width ? T(0) : At(r, q);
+    const bool inside = static_cast<uint64_t>(r) < static_cast<uint64_t>(height) &&
+                        static_cast<uint64_t>(q) < static_cast<uint64_t>(width);
+    return inside ? At(r, q) : T(0);
   }
 
   int64_t height, width, step;
@@ -36,11 +38,11 @@ struct ChannelView {
 
 // Rows [begin, end) of `to`, from element(row, column); NaN if the channel's shift is not finite.
 template <typename T, typename Element>
-void FillRows(const ChannelTaps<T>& taps, int64_t c, const ChannelView<T>& to, int64_t begin,
-              int64_t end, const Element& element) {
+void FillRows(bool lost, const ChannelView<T>& to, int64_t begin, int64_t end,
+              const Element& element) {
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (int64_t i = begin; i < end; ++i) {
-    for (int64_t j = 0; j < to.width; ++j) to.At(i, j) = taps.IsLost(c) ? nan : element(i, j);
+    for (int64_t j = 0; j < to.width; ++j) to.At(i, j) = lost ? nan : element(i, j);
   }
 }
 
@@ -50,9 +52,9 @@ void ReferenceForward(const Geometry& g, const ChannelTaps<T>& taps, const T* x,
                       int64_t c, int64_t begin, int64_t end, T* y) {
   const ChannelView<const T> from(x, g, g.h.in, g.w.in, n, c);
   const ChannelView<T> to(y, g, g.h.out, g.w.out, n, c);
-  FillRows(taps, c, to, begin, end, [&](int64_t i, int64_t j) {
-    return OutputElement(g.h, g.w, taps.y[c], taps.x[c], i, j, from);
-  });
+  const Tap<T> ty = taps.y[c], tx = taps.x[c];
+  FillRows(taps.IsLost(c), to, begin, end,
+           [&](int64_t i, int64_t j) { return OutputElement(g.h, g.w, ty, tx, i, j, from); });
 }
 
 // Rows [begin, end) of the gradient to x.
@@ -61,8 +63,9 @@ void ReferenceInputGradient(const Geometry& g, const ChannelTaps<T>& taps, const
                             int64_t c, int64_t begin, int64_t end, T* gx) {
   const ChannelView<const T> from(gy, g, g.h.out, g.w.out, n, c);
   const ChannelView<T> to(gx, g, g.h.in, g.w.in, n, c);
-  FillRows(taps, c, to, begin, end, [&](int64_t a, int64_t b) {
-    return InputGradientElement(g.h, g.w, taps.y[c], taps.x[c], a, b, from);
+  const Tap<T> ty = taps.y[c], tx = taps.x[c];
+  FillRows(taps.IsLost(c), to, begin, end, [&](int64_t a, int64_t b) {
+    return InputGradientElement(g.h, g.w, ty, tx, a, b, from);
   });
 }
 
