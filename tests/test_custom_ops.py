@@ -1,4 +1,4 @@
-"""The folders of custom_ops include each other one way, and TensorFlow is in those called op alone."""
+"""Folders of custom_ops include each other one way; TensorFlow is in those called op alone."""
 
 import os
 import re
