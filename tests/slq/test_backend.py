@@ -48,7 +48,7 @@ def test_sanitizers_find_nothing(tmp_path, sanitizer):
 
 
 def test_constants_are_those_of_the_header():
-    with open(os.path.join(ROOT, "custom_ops", "slq", "cc", "slq.h")) as f:
+    with open(os.path.join(ROOT, "custom_ops", "slq", "slq.h")) as f:
         header = f.read()
     assert "kSspqSlqInterface = %d," % native.INTERFACE in header
     assert "kSspqSlqPart = 1 << %d," % (plain.PART.bit_length() - 1) in header
