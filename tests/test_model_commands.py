@@ -68,6 +68,7 @@ def imagenet(tmp_path, one_block_a_group):
     return run
 
 
+@pytest.mark.slow
 def test_networks_for_imagenet_are_evaluated_on_an_ilsvrc_folder(imagenet, tree, tmp_path, capsys):
     file, graph = tmp_path / "m.sspq.safetensors", tmp_path / "m.onnx"
     output(capsys, "pack", imagenet, "-o", file, "--images", 0)
@@ -174,6 +175,7 @@ def test_a_packed_file_can_be_looked_into_and_unpacked(folder, tmp_path, capsys)
         assert (values["conv2/bnlast/mean/EMA"] == 0).all()
 
 
+@pytest.mark.slow
 def test_entropy_coded_files_are_smaller_and_read_alike(folder, tmp_path, capsys):
     plain, coded = tmp_path / "p.sspq.safetensors", tmp_path / "c.sspq.safetensors"
     output(capsys, "pack", folder, "-o", plain, "--images", 0)

@@ -38,7 +38,9 @@ def lspq50():
     return models.build("lspq50", num_classes=10, bita=32, image_size=40)
 
 
-@pytest.mark.parametrize("bitw", [1, 4, 8])
+@pytest.mark.parametrize(
+    "bitw", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_sspq34_has_the_same_logits(bitw, saved, tmp_path):
     check_same(*both(saved(bitw=bitw), tmp_path))
 
@@ -48,12 +50,10 @@ def test_sspq34_has_the_same_logits(bitw, saved, tmp_path):
     [
         "lspq18",
         "sspq18",
-        "resnet18",
-        "preact18",
-        "asl18",
-        "resIBShift18",
-        pytest.param("resnext32x4d50", marks=pytest.mark.slow),
-        pytest.param("se50", marks=pytest.mark.slow),
+    ]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("resnet18", "preact18", "asl18", "resIBShift18", "resnext32x4d50", "se50")
     ],
 )
 def test_networks_for_imagenet_have_the_same_logits(name, saved, tmp_path):

@@ -53,6 +53,7 @@ def check_bit_exact(source, packed):
         assert values[name].tobytes() == expected.tobytes(), name
 
 
+@pytest.mark.slow
 def test_sspq34_comes_back_bit_by_bit_at_every_width(tmp_path):
     model = small()
     # A width for each block: all of them in one graph.
@@ -92,6 +93,7 @@ def correlation(packed, saved):
     return np.corrcoef(got.ravel(), saved.logits.ravel())[0, 1]
 
 
+@pytest.mark.slow
 def test_l_sspq50_at_one_bit_has_the_published_size(l_sspq50, tmp_path):
     size, packed = stored(pack(l_sspq50.source, fold_bn=True), tmp_path)
     counted = summarize(l_sspq50.model).totals.quantized_bytes

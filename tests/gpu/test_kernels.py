@@ -8,6 +8,9 @@ import pytest
 
 from tests.ops import shift2d_reference as reference
 
+# In the quick run, tests/ops/test_shift2d_gpu.py holds the emulation against the CPU kernels.
+pytestmark = pytest.mark.slow
+
 GOLDEN = np.load(os.path.join(os.path.dirname(__file__), "..", "golden", "shift2d.npz"))
 LAYOUTS = ("NCHW", "NHWC")
 # Relative to the largest magnitude of a case. A float16 has 11 bits; the inputs are rounded to

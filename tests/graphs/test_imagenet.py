@@ -61,7 +61,9 @@ def train_tower(model):
     return [(v.op.name, tuple(v.shape.as_list())) for v in tf.trainable_variables()]
 
 
-@pytest.mark.parametrize("name", sorted(VALUES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * ("50" in n)) for n in sorted(VALUES)]
+)
 def test_values_and_gradients_are_the_released_graph_s(name, sess):
     expected = golden.read(name)
     built = build(sess, **VALUES[name])
@@ -117,6 +119,7 @@ def test_quantized_sizes_of_l_sspq50_are_the_known_ones(bitw, linear_bits, mib):
     assert "%.*f" % (digits, size.quantized_bytes / MIB) == mib
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_both_layouts_have_the_same_variables_and_values(mode):
     def one_block_a_group(**arguments):

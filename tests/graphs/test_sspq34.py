@@ -65,6 +65,7 @@ def test_quantized_kernels_take_only_their_levels(bits, most, sess):
         assert len(np.unique(value)) <= most, v.op.name
 
 
+@pytest.mark.slow
 def test_quantized_gradients_reach_every_parameter(sess):
     built = build(sess, bitg=6)
     built.load()

@@ -95,6 +95,7 @@ def test_values_and_gradients_are_those_of_the_reference(run_shift2d, case, norm
     np.testing.assert_allclose(got.gs * norm, reference.normalized(gs) * norm, rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 @examples(150)
 @given(case=cases())
 def test_both_layouts_give_the_same_bits(run_shift2d, case):

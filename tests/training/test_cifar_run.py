@@ -157,6 +157,7 @@ def test_eval_refuses_another_network_than_the_run_trained(
     assert error.count("\n") == 1 and not (tmp_path / "eval").exists()
 
 
+@pytest.mark.slow
 def test_eval_takes_the_options_word_where_no_run_tells_the_network(s1, tmp_path):
     (tmp_path / "bare").mkdir()
     for ending in (".index", ".data-00000-of-00001"):

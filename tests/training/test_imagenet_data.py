@@ -43,6 +43,7 @@ def test_options_of_data_change_the_images(tree, plain, options):
     assert (labels != plain[1]).any() == (options[0] == "--seed")
 
 
+@pytest.mark.slow
 def test_the_number_of_reading_processes_changes_nothing(tree, plain):
     for again in (epoch(read(tree)), epoch(read(tree, "--processes", 2))):
         for one, other in zip(plain, again):
