@@ -224,6 +224,7 @@ def test_a_summary_by_name_tells_the_published_size(capsys):
     assert output(capsys, "summary", "--model", "sspq34", "--csv").startswith("layer,kind,")
 
 
+@pytest.mark.slow
 def test_what_export_writes_is_told_by_the_ending_or_the_format(folder, lenet, tmp_path, capsys):
     graph, saved = tmp_path / "m.pb", tmp_path / "saved"
     assert "m.pb: " in output(capsys, "export", folder, "-o", graph, "--keep-shift")

@@ -132,6 +132,7 @@ def test_a_graph_has_quantized_constants_and_nothing_of_training_or_of_sspq(save
     np.testing.assert_allclose((values + 1) * 7.5, np.round((values + 1) * 7.5), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_kept_shifts_need_the_op_library_and_give_the_same(saved):
     s = saved(bitw=4)
     graph_def = frozen.freeze(s.packed, keep_shift=True)

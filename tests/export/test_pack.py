@@ -137,6 +137,7 @@ def clustered(tmp_path_factory):
 
 
 @pytest.mark.parametrize("fold_bn", [False, True])
+@pytest.mark.slow
 def test_a_small_network_of_codebooks_is_as_small_as_counted(fold_bn, clustered, tmp_path):
     source, centres = clustered
     variables = [v for layer in read_layers(source.model) for v in layer.variables]

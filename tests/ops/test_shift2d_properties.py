@@ -74,6 +74,8 @@ def cases(draw):
     return arrays, dict(stride=stride, pad=pad)
 
 
+# In the quick run the golden values stand for these.
+@pytest.mark.slow
 @examples(400)
 @given(case=cases(), normalize=st.booleans(), data_format=st.sampled_from(LAYOUTS))
 def test_values_and_gradients_are_those_of_the_reference(run_shift2d, case, normalize, data_format):
