@@ -30,7 +30,7 @@ if [ "$checks" = true ]; then
   "$bin/ruff" format --check .
   "$bin/ruff" check .
   "$bin/mypy"
-  find custom_ops tests -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs "$bin/clang-format" --dry-run -Werror
+  find custom_ops tests benchmarks -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs "$bin/clang-format" --dry-run -Werror
 fi
 # Most of the time goes into Python that builds graphs, one core each. A file stays in one process,
 # since its tests share what they train.
