@@ -159,7 +159,8 @@ def fake_environment(checkout):
     setup = checkout / "scripts" / "setup_env.sh"
     stub = '\nsetup_env() { echo "setup $*"; PYTHON=%s; }\n' % (bin_folder / "python")
     setup.write_text(setup.read_text() + stub)
-    (checkout / "custom_ops").mkdir()
+    for folder in ("custom_ops", "benchmarks"):
+        (checkout / folder).mkdir()
     (checkout / "custom_ops" / "a.cc").write_text("")
     (checkout / ".ci").mkdir()
     shutil.copy(os.path.join(ROOT, ".ci", "run"), str(checkout / ".ci"))
