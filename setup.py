@@ -32,7 +32,7 @@ sys.path.insert(0, ROOT)  # pip does not
 from custom_ops import nvcc  # noqa: E402
 
 # Folders of custom_ops that make up each library.
-OPS = ("cpu", "batch_norm", "shift2d")
+OPS = ("cpu", "batch_norm", "conv", "shift2d")
 SLQ = ("slq",)
 
 # What comes out, in sspq/lib: the libraries, and beside each a record of what it is made of.
@@ -54,7 +54,7 @@ COMPILE_FLAGS = [
 # Sources for one instruction set, by the ending of their names. The library picks among them at run
 # time, so that one build serves every x86-64 machine.
 INSTRUCTION_SETS = {
-    "_avx2.cc": ["-mavx2"],
+    "_avx2.cc": ["-mavx2", "-mfma"],
     "_avx512.cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
 }
 

@@ -33,8 +33,8 @@ from tensorpack.tfutils.tower import TowerContext
 import sspq
 from sspq import files, oplib
 from sspq.compat import TF_VERSION, tf
-from sspq.graphs.norm import tensorflow_ops
 from sspq.graphs.quantized import quantize_once
+from sspq.ops.choice import tensorflow_ops
 from sspq.training.console import quieten
 
 SIZES = ((224, 8), (64, 32))  # (pixels, batch)

@@ -5,6 +5,7 @@
 
 from sspq import resnet_model2, resnet_model3, resnet_model4
 from sspq.layers import Shift2D
+from sspq.ops.conv import fast_pointwise
 from sspq.ops.shift2d import shift2d
 from sspq.report.summary import summarize as summary
 from sspq.training.alexnet_model import AlexNet
@@ -20,6 +21,7 @@ __all__ = [
     "LeNet",
     "Shift2D",
     "__version__",
+    "fast_pointwise",
     "resnet_model2",
     "resnet_model3",
     "resnet_model4",

@@ -13,6 +13,8 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own headers
 #include <immintrin.h>
 #pragma GCC diagnostic pop
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include <cstdint>
@@ -46,6 +48,29 @@ SSPQ_INLINE M Load(const int32_t* p) { return *reinterpret_cast<const UnalignedM
 SSPQ_INLINE D Load(const double* p) { return *reinterpret_cast<const UnalignedD*>(p); }
 SSPQ_INLINE void Store(V v, float* p) { *reinterpret_cast<UnalignedV*>(p) = v; }
 SSPQ_INLINE void Store(D v, double* p) { *reinterpret_cast<UnalignedD*>(p) = v; }
+
+SSPQ_INLINE V Set(float value) {
+#if defined(__AVX512F__)
+  return (V)_mm512_set1_ps(value);
+#elif defined(__AVX2__)
+  return (V)_mm256_set1_ps(value);
+#else
+  return V{value, value, value, value};
+#endif
+}
+
+// a * b + c, rounded once where the instruction set can: not by SSE2.
+SSPQ_INLINE V MulAdd(V a, V b, V c) {
+#if defined(__AVX512F__)
+  return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
 
 // The lanes of `yes` where the mask is set, those of `no` elsewhere.
 SSPQ_INLINE V IfThenElse(M mask, V yes, V no) {

@@ -17,7 +17,9 @@ const std::vector<Version>& RunnableVersions() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
       found.push_back(Version::kAvx512);
     }
-    if (__builtin_cpu_supports("avx2")) found.push_back(Version::kAvx2);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      found.push_back(Version::kAvx2);
+    }
 #endif
     found.push_back(Version::kBaseline);
     found.push_back(Version::kReference);

@@ -23,6 +23,31 @@ std::string ChooseVersion(Version* version);
 
 }  // namespace sspq
 
+// Defines `const Type& function(Version)`, which gives the loops `name` that each version's file
+// defines in the namespace of its version. `reference` has none of its own: the baseline's.
+#if defined(__x86_64__)
+#define SSPQ_DEFINE_LOOPS_OF(Type, name, function)                  \
+  namespace baseline {                                              \
+  extern const Type name;                                           \
+  }                                                                 \
+  namespace avx2 {                                                  \
+  extern const Type name;                                           \
+  }                                                                 \
+  namespace avx512 {                                                \
+  extern const Type name;                                           \
+  }                                                                 \
+  const Type& function(Version version) {                           \
+    if (version == Version::kAvx512) return avx512::name;           \
+    return version == Version::kAvx2 ? avx2::name : baseline::name; \
+  }
+#else
+#define SSPQ_DEFINE_LOOPS_OF(Type, name, function) \
+  namespace baseline {                             \
+  extern const Type name;                          \
+  }                                                \
+  const Type& function(Version) { return baseline::name; }
+#endif
+
 // The names of the runnable versions, the fastest first, with spaces between. Python calls it too.
 extern "C" const char* sspq_cpu_versions();
 

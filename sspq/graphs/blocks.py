@@ -7,7 +7,7 @@ from tensorpack.tfutils.argscope import get_arg_scope
 from tensorpack.utils.argtools import get_data_format
 
 from sspq.compat import has_gpu
-from sspq.graphs.norm import Activation, batch_norm
+from sspq.graphs.norm import Activation, add, batch_norm
 from sspq.layers import Shift2D
 
 DATA_FORMATS = ("auto", "NCHW", "NHWC")
@@ -61,4 +61,4 @@ def shift_block(
     x = Shift2D("shift_q", x, 2, features, stride=stride, data_format=layout())
     x = Conv2D("conv1x1b", x, out_features, 1)
     x = batch_norm("stembn2", x)
-    return x + shortcut_of(shortcut, out_features, stride)
+    return add(x, shortcut_of(shortcut, out_features, stride))

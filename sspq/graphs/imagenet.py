@@ -12,7 +12,7 @@ from sspq.compat import tf
 from sspq.graphs import resnet
 from sspq.graphs.argscope import argscope
 from sspq.graphs.blocks import channels_of, layout, shift_block, shortcut_of
-from sspq.graphs.norm import Activation, ClipAndQuantize, batch_norm, bn_relu, clip
+from sspq.graphs.norm import Activation, ClipAndQuantize, add, batch_norm, bn_relu, clip
 from sspq.graphs.quantized import weight_quantizer
 from sspq.graphs.resnet import EXPANSION, Block
 from sspq.layers import Shift2D
@@ -82,7 +82,7 @@ class Blocks:
         # half or a quarter of that, and their kernel reads beyond the variable.
         x = Shift2D("shift_asl", x, 2, channels_of(x), stride=stride, data_format=layout())
         x = Conv2D("conv1", x, out_features, 1, activation=resnet.get_bn())
-        return x + shortcut_of(shortcut, out_features, stride)
+        return add(x, shortcut_of(shortcut, out_features, stride))
 
     def asl_basicblock(self, x: Any, features: int, stride: int, preact: str) -> Any:
         """Shift (stride), 1x1, without expansion; always pre-activated."""

@@ -1,7 +1,6 @@
 """Batch normalization with the activation that follows it. Variables are those of tensorpack's."""
 
-from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from tensorpack.models import BatchNorm
 from tensorpack.models.common import VariableHolder
@@ -9,9 +8,11 @@ from tensorpack.tfutils.argscope import get_arg_scope
 from tensorpack.tfutils.tower import get_current_tower_context
 from tensorpack.utils.argtools import get_data_format
 
-from sspq.compat import has_gpu, tf
+from sspq.compat import tf
 from sspq.graphs.quantized import quantizes_once
 from sspq.ops import batch_norm as op
+from sspq.ops.choice import own_ops
+from sspq.ops.conv import conv_norm, is_plain
 from sspq.quantizers.dorefa import check_bits, get_dorefa
 
 Activation = Callable[[Any], Any]
@@ -23,8 +24,6 @@ _DEFAULTS: Dict[str, Any] = {
     "epsilon": 1e-5,
     "gamma_initializer": tf.ones_initializer(),
 }
-
-_only_tensorflow = False
 
 
 def clip(x: Any) -> Any:
@@ -43,41 +42,31 @@ class ClipAndQuantize:
         return self._quantize(clip(x))
 
 
-@contextmanager
-def tensorflow_ops() -> Iterator[None]:
-    """A context in which :func:`batch_norm` builds graphs of TensorFlow's own ops alone."""
-    global _only_tensorflow  # noqa: PLW0603
-    before, _only_tensorflow = _only_tensorflow, True
-    try:
-        yield
-    finally:
-        _only_tensorflow = before
-
-
 def batch_norm(name: str, x: Any, activation: Optional[Activation] = None, **arguments: Any) -> Any:
     """Tensorpack's layer ``BatchNorm``, and the activation on its result.
 
-    Computes with :func:`sspq.ops.batch_norm.batch_norm` where that is faster: on CPUs, channels
-    last, in towers that train, and ahead of a :class:`ClipAndQuantize` in towers that
-    :func:`sspq.graphs.quantized.quantize_once` is for. All other graphs have TensorFlow's own
-    fused op, as in training on a GPU; to infer, TensorFlow makes it part of a convolution that it
-    follows. The values differ by rounding, and the variables not at all.
+    Computes with :mod:`sspq.ops` where that is faster, on CPUs, channels last: in towers that train
+    with :func:`sspq.ops.batch_norm.batch_norm`, in towers that
+    :func:`sspq.graphs.quantized.quantize_once` is for together with the convolution that gave ``x``
+    (:func:`sspq.ops.conv.conv_norm`), or ahead of a :class:`ClipAndQuantize`. All other graphs have
+    TensorFlow's own ops. The values differ by rounding, and the variables not at all.
 
     Args:
         name: scope of the variables ``gamma``, ``beta``, ``mean/EMA`` and ``variance/EMA``.
-        x: a tensor with a known number of channels.
-        activation: of the result, or None.
-        arguments: of tensorpack's layer; the current argscope's hold too.
+        x: tensor with a known number of channels.
+        activation: function of the result, or None.
+        arguments: arguments of tensorpack's layer; the current argscope's hold too.
     """
     bits = activation.bits if isinstance(activation, ClipAndQuantize) else op.NO_CLIP
+    relu = activation is tf.nn.relu
     settings = {**_DEFAULTS, **get_arg_scope()["BatchNorm"], **arguments}
-    if not _is_faster(x, bits, settings):
-        y = BatchNorm(name, x, **arguments)
-    else:
+    if _is_faster(x, bits, settings):
         with tf.variable_scope(name):
-            y = _compiled(x, bits, **settings)
-        if bits != op.NO_CLIP:
+            y = _compiled(x, bits, relu, **settings)
+        if relu or bits != op.NO_CLIP:
             return y
+    else:
+        y = BatchNorm(name, x, **arguments)
     return y if activation is None else activation(y)
 
 
@@ -86,18 +75,38 @@ def bn_relu(x: Any) -> Any:
     return batch_norm("bn", x, tf.nn.relu)
 
 
+def add(x: Any, shortcut: Any, relu: bool = False) -> Any:
+    """``x + shortcut``, with ``relu`` no less than 0.
+
+    Where ``x`` is the result of one op for a convolution and its :func:`batch_norm`, that op adds.
+    """
+    fused = _behind_identity(x)
+    if fused.type == "SspqConvNorm" and fused.get_attr("bits") == op.NO_CLIP:
+        epsilon = fused.get_attr("epsilon")
+        return conv_norm(fused, *fused.inputs[2:], epsilon, op.NO_CLIP, relu, plus=shortcut)
+    return tf.nn.relu(x + shortcut) if relu else x + shortcut
+
+
 def _is_faster(x: Any, bits: int, settings: Dict[str, Any]) -> bool:
-    if _only_tensorflow or set(settings) != set(_DEFAULTS) or has_gpu():
+    if set(settings) != set(_DEFAULTS) or not own_ops():
         return False
     if get_data_format(settings["data_format"], keras_mode=False) != "NHWC":
         return False
     if x.dtype.base_dtype != tf.float32 or x.shape.ndims != 4:
         return False
-    return get_current_tower_context().is_training or (quantizes_once() and bits != op.NO_CLIP)
+    if get_current_tower_context().is_training:
+        return True
+    return quantizes_once() and (bits != op.NO_CLIP or _convolution(x) is not None)
 
 
 def _compiled(
-    x: Any, bits: int, data_format: str, momentum: float, epsilon: float, gamma_initializer: Any
+    x: Any,
+    bits: int,
+    relu: bool,
+    data_format: str,
+    momentum: float,
+    epsilon: float,
+    gamma_initializer: Any,
 ) -> Any:
     def variable(name: str, initializer: Any, trainable: bool) -> Any:
         return tf.get_variable(
@@ -113,15 +122,33 @@ def _compiled(
         for v in (mean, variance):
             tf.add_to_collection(tf.GraphKeys.MODEL_VARIABLES, v)
     if context.is_training:
-        y, batch_mean, batch_variance = op.batch_norm(x, gamma, beta, epsilon, bits)
+        y, batch_mean, batch_variance = op.batch_norm(x, gamma, beta, epsilon, bits, relu)
         if context.is_main_training_tower:
             _update(mean, batch_mean, momentum)
             _update(variance, batch_variance * _unbiased(x), momentum)
+    elif _convolution(x) is not None:
+        conv, bias = _convolution(x)
+        shifted = mean if bias is None else mean - bias
+        y = conv_norm(conv, gamma, beta, shifted, variance, epsilon, bits, relu)
     else:
-        y = op.batch_norm_inference(x, gamma, beta, mean, variance, epsilon, bits)
+        y = op.batch_norm_inference(x, gamma, beta, mean, variance, epsilon, bits, relu)
     y = tf.identity(y, name="output")
     y.variables = VariableHolder(gamma=gamma, beta=beta, mean=mean, variance=variance)
     return y
+
+
+def _behind_identity(x: Any) -> Any:
+    while x.op.type == "Identity":
+        x = x.op.inputs[0]
+    return x.op
+
+
+def _convolution(x: Any) -> Optional[Tuple[Any, Any]]:
+    """The ``Conv2D`` that gives ``x``, and the bias on it or None; None where there is no such."""
+    source, bias = _behind_identity(x), None
+    if source.type == "BiasAdd":
+        source, bias = source.inputs[0].op, source.inputs[1]
+    return (source, bias) if source.type == "Conv2D" and is_plain(source) else None
 
 
 def _unbiased(x: Any) -> Any:

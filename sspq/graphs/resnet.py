@@ -20,7 +20,7 @@ from tensorpack.models import Conv2D, FullyConnected, GlobalAvgPooling
 from sspq.compat import tf
 from sspq.graphs.blocks import channels_of, layout, shortcut_of
 from sspq.graphs.grouped import grouped_conv
-from sspq.graphs.norm import Activation, batch_norm, bn_relu
+from sspq.graphs.norm import Activation, add, batch_norm, bn_relu
 from sspq.layers import Shift2D
 
 Block = Callable[..., Any]
@@ -59,7 +59,7 @@ def _bottleneck(
 
 
 def _join(x: Any, branch: Any, stride: int) -> Any:
-    return tf.nn.relu(branch + shortcut_of(x, channels_of(branch), stride, get_bn()))
+    return add(branch, shortcut_of(x, channels_of(branch), stride, get_bn()), relu=True)
 
 
 def resnet_basicblock(x: Any, features: int, stride: int) -> Any:
@@ -93,14 +93,14 @@ def resnext32x4d_bottleneck(x: Any, features: int, stride: int) -> Any:
 def preact_basicblock(x: Any, features: int, stride: int, preact: str) -> Any:
     """3x3 (stride), 3x3; no activation after the sum."""
     x, shortcut = apply_preactivation(x, preact)
-    return _basic(x, features, stride, tf.identity) + shortcut_of(shortcut, features, stride)
+    return add(_basic(x, features, stride, tf.identity), shortcut_of(shortcut, features, stride))
 
 
 def preact_bottleneck(x: Any, features: int, stride: int, preact: str) -> Any:
     """1x1, 3x3 (stride), 1x1; no activation after the sum."""
     x, shortcut = apply_preactivation(x, preact)
     branch = _bottleneck(x, features, stride, tf.identity)
-    return branch + shortcut_of(shortcut, EXPANSION * features, stride)
+    return add(branch, shortcut_of(shortcut, EXPANSION * features, stride))
 
 
 def _inverted_shift(x: Any, features: int, out_features: int, stride: int, preact: str) -> Any:
@@ -108,7 +108,7 @@ def _inverted_shift(x: Any, features: int, out_features: int, stride: int, preac
     x = Conv2D("conv1", x, features, 1, activation=bn_relu)
     x = Shift2D("shift1", x, 2, features, stride=stride, data_format=layout())
     x = Conv2D("conv3", x, out_features, 1, activation=get_bn())
-    return x + shortcut_of(shortcut, out_features, stride)
+    return add(x, shortcut_of(shortcut, out_features, stride))
 
 
 def resIBShift_basicblock(x: Any, features: int, stride: int, preact: str) -> Any:

@@ -23,7 +23,13 @@ class BatchNormalized(NamedTuple):
 
 
 def batch_norm(
-    x: Any, gamma: Any, beta: Any, epsilon: float = 1e-5, bits: int = NO_CLIP, name: str = None
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    epsilon: float = 1e-5,
+    bits: int = NO_CLIP,
+    relu: bool = False,
+    name: str = None,
 ) -> BatchNormalized:
     r"""Normalizes every channel by the mean :math:`\mu` and variance of the batch, as in training.
 
@@ -37,7 +43,8 @@ def batch_norm(
         gamma, beta: float32 ``[C]``.
         epsilon: added to the variance.
         bits: see above.
-        name: of the op.
+        relu: whether ``y = max(v, 0)``; for ``bits`` of 0 alone.
+        name: name of the op.
 
     Returns:
         ``y`` like ``x``; mean and variance ``[C]``. The variance is the mean square deviation, not
@@ -46,7 +53,7 @@ def batch_norm(
 
     Gradient:
         To ``x`` (through mean and variance too), ``gamma`` and ``beta``. Rounding passes it
-        through, clipping where ``0 <= v <= 1``.
+        through, clipping where ``0 <= v <= 1``, ``relu`` where ``v > 0``.
 
     Raises:
         ValueError: shapes or types do not fit.
@@ -55,7 +62,9 @@ def batch_norm(
     Source: Ioffe and Szegedy, Batch Normalization, 2015, arXiv:1502.03167.
     """
     return BatchNormalized(
-        *oplib.load().sspq_batch_norm(x, gamma, beta, epsilon=epsilon, bits=bits, name=name)
+        *oplib.load().sspq_batch_norm(
+            x, gamma, beta, epsilon=epsilon, bits=bits, relu=relu, name=name
+        )
     )
 
 
@@ -67,17 +76,18 @@ def batch_norm_inference(
     variance: Any,
     epsilon: float = 1e-5,
     bits: int = NO_CLIP,
+    relu: bool = False,
     name: str = None,
 ) -> Any:
     """:func:`batch_norm` by a given mean and variance, through which no gradient flows."""
     return oplib.load().sspq_batch_norm_inference(
-        x, gamma, beta, mean, variance, epsilon=epsilon, bits=bits, name=name
+        x, gamma, beta, mean, variance, epsilon=epsilon, bits=bits, relu=relu, name=name
     )
 
 
 def _gradients(op: Any, mean: Any, variance: Any, gy: Any, is_training: bool) -> List[Any]:
     x, gamma, beta = op.inputs[:3]
-    attrs = {k: op.get_attr(k) for k in ("epsilon", "bits")}
+    attrs = {k: op.get_attr(k) for k in ("epsilon", "bits", "relu")}
     return list(
         oplib.load().sspq_batch_norm_grad(
             x, gamma, beta, mean, variance, gy, is_training=is_training, **attrs

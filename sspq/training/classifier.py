@@ -13,6 +13,7 @@ from tensorpack.tfutils.tower import get_current_tower_context
 from sspq.compat import tf
 from sspq.graphs.blocks import resolve_data_format
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
+from sspq.ops.conv import fast_pointwise
 from sspq.quantizers.scope import WeightBits
 from sspq.slq.integers import is_int
 from sspq.training.updates import UpdateLast
@@ -82,7 +83,7 @@ class Classifier(ModelDesc, abc.ABC):
         """What tells this model from another, for reports and for refusing a foreign folder."""
 
     def build_graph(self, image: Any, label: Any) -> Any:
-        with quantize_variables(self.weight_bits):
+        with quantize_variables(self.weight_bits), fast_pointwise():
             logits = tf.identity(self.logits(image), "logits")
         tf.nn.softmax(logits, name="probabilities")
         for k in (1, 5):

@@ -2,20 +2,21 @@
 
 import numpy as np
 import pytest
-from tensorpack.models import BatchNorm
+from tensorpack.models import BatchNorm, Conv2D
 from tensorpack.tfutils.argscope import argscope
 from tensorpack.tfutils.tower import TowerContext, TrainTowerContext
 
 import sspq
 from sspq.compat import tf
-from sspq.graphs import norm
-from sspq.graphs.norm import ClipAndQuantize, batch_norm, bn_relu, tensorflow_ops
+from sspq.graphs.norm import ClipAndQuantize, add, batch_norm, bn_relu
 from sspq.graphs.quantized import quantize_once
+from sspq.ops import choice
+from sspq.ops.choice import tensorflow_ops
 from tests.golden import weights
 from tests.graphs import golden
 
 IMAGES = np.random.RandomState(0).randn(4, 5, 5, 6).astype(np.float32) * 3 + 1
-OWN = {"SspqBatchNorm", "SspqBatchNormInference"}
+OWN = {"SspqBatchNorm", "SspqBatchNormInference", "SspqConvNorm"}
 COLLECTIONS = (
     tf.GraphKeys.GLOBAL_VARIABLES,
     tf.GraphKeys.TRAINABLE_VARIABLES,
@@ -25,7 +26,7 @@ COLLECTIONS = (
 
 def norm_ops():
     types = [op.type for op in tf.get_default_graph().get_operations()]
-    return {t for t in types if "BatchNorm" in t and "Grad" not in t}
+    return {t for t in types if ("BatchNorm" in t or t == "SspqConvNorm") and "Grad" not in t}
 
 
 def trained(layer):
@@ -106,7 +107,7 @@ def test_tensorflow_s_own_can_be_asked_for():
 
 
 def test_gpus_have_tensorflow_s_own(monkeypatch):
-    monkeypatch.setattr(norm, "has_gpu", lambda: True)
+    monkeypatch.setattr(choice, "has_gpu", lambda: True)
     build()
     assert not norm_ops() & OWN
 
@@ -117,10 +118,35 @@ def test_towers_that_infer_for_others_to_read_are_tensorflow_s_own():
     assert not norm_ops() & OWN
 
 
-def test_towers_that_infer_leave_what_a_convolution_takes_over_to_tensorflow():
+def test_towers_that_infer_without_clip_or_convolution_are_tensorflow_s_own():
     with quantize_once(), TowerContext("", is_training=False):
         bn_relu(batch_norm("stembn2", tf.constant(IMAGES)))
     assert not norm_ops() & OWN
+
+
+def with_convolution(relu=False, bias=True, bits=None):
+    """A convolution, its normalization and a sum, or an activation of ``bits``."""
+    x = tf.constant(IMAGES)
+    with argscope(BatchNorm, epsilon=1e-2), TowerContext("", is_training=False):
+        y = Conv2D("conv", x, 6, 3, strides=2, use_bias=bias)
+        if bits is not None:
+            return batch_norm("bn", y, ClipAndQuantize(bits))
+        return add(batch_norm("bn", y), tf.constant(IMAGES[:, ::2, ::2]), relu)
+
+
+@pytest.mark.parametrize(
+    "arguments", [dict(), dict(relu=True), dict(bias=False), dict(bits=32), dict(bits=4)], ids=str
+)
+def test_towers_that_infer_join_a_convolution_with_what_follows(arguments, sess):
+    plain = with_convolution(**arguments)
+    with quantize_once(), tf.variable_scope("", reuse=True):
+        own = with_convolution(**arguments)
+    assert "SspqConvNorm" in norm_ops()
+    rng = np.random.RandomState(2)
+    for v in tf.global_variables():
+        v.load(rng.uniform(0.5, 1.5, v.shape.as_list()), sess)
+    got, wanted = sess.run([own, plain])
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 MODELS = {
@@ -132,7 +158,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_predictors_give_the_bits_of_the_plain_graph(name, sess):
+def test_predictors_give_the_logits_of_the_plain_graph(name, sess):
     model = MODELS[name]()
     image, label = [tf.placeholder(s.dtype, s.shape, s.name) for s in model.inputs()]
     with TowerContext("", is_training=False):
@@ -140,9 +166,12 @@ def test_predictors_give_the_bits_of_the_plain_graph(name, sess):
     with quantize_once() as quantized, tf.variable_scope("", reuse=True):
         with TowerContext("once", is_training=False):
             model.build_graph(image, label)
-    assert "SspqBatchNormInference" in norm_ops()
+    assert {"SspqBatchNormInference", "SspqConvNorm"} <= norm_ops()
     golden.load_golden_weights(sess)
     quantized.refresh(sess)
     images, _ = weights.images(2, image.shape.as_list()[1])
     plain, once = [sess.run(n, {image: images}) for n in ("logits:0", "once/logits:0")]
-    np.testing.assert_array_equal(once, plain)
+    if "A32" in name:
+        np.testing.assert_allclose(once, plain, rtol=0, atol=1e-5 * np.abs(plain).max())
+    else:  # sums that differ by rounding put single activations on another level
+        assert np.corrcoef(once.ravel(), plain.ravel())[0, 1] > 0.999

@@ -116,6 +116,24 @@ def test_every_version_and_number_of_threads_gives_the_same_bits(monkeypatch, bi
             np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
 
 
+def test_relu_is_tensorflow_s_on_what_the_op_gives(sess):
+    x, gamma, beta, mean, variance, gy = values(SHAPES[1])
+    inputs = [tf.constant(a) for a in (x, gamma, beta)]
+    results = []
+    for relu in (True, False):
+        ys = [
+            batch_norm(*inputs, epsilon=EPSILON, relu=relu).y,
+            batch_norm_inference(*inputs, mean, variance, EPSILON, relu=relu),
+        ]
+        if not relu:
+            ys = [tf.nn.relu(y) for y in ys]
+        results.append(ys + tf.gradients(ys, inputs, [gy, gy]))
+    for a, b in zip(*sess.run(results)):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`relu` is for `bits` = 0"):
+        sess.run(batch_norm(*inputs, bits=8, relu=True))
+
+
 def test_a_large_mean_does_not_spoil_the_variance(sess):
     x = np.random.RandomState(0).randn(1000, 3).astype(np.float32) + np.float32(1e4)
     got = sess.run(batch_norm(x, np.ones(3, np.float32), np.zeros(3, np.float32)))

@@ -72,12 +72,13 @@ REGISTER_OP("SspqBatchNorm")
     .Output("variance: float")
     .Attr("epsilon: float = 0.00001")
     .Attr("bits: int >= 0 = 0")
+    .Attr("relu: bool = false")
     .SetShapeFn(TrainingShape)
     .Doc(R"doc(
 Batch normalization by the batch's own statistics, and what follows it, in one op.
 
   v = (x - mean) * (gamma / sqrt(variance + epsilon)) + beta      by channel
-  y = v                                                           bits = 0
+  y = v, or with relu max(v, 0)                                   bits = 0
   y = clip(v, 0, 1)                                               bits = 32 or more
   y = round(n * clip(v, 0, 1)) * (1 / n),  n = 2**bits - 1        else; halves to even
 
@@ -96,6 +97,7 @@ REGISTER_OP("SspqBatchNormInference")
     .Output("y: float")
     .Attr("epsilon: float = 0.00001")
     .Attr("bits: int >= 0 = 0")
+    .Attr("relu: bool = false")
     .SetShapeFn(InferenceShape)
     .Doc("SspqBatchNorm with a mean and variance that are given.");
 
@@ -111,12 +113,13 @@ REGISTER_OP("SspqBatchNormGrad")
     .Output("gbeta: float")
     .Attr("epsilon: float = 0.00001")
     .Attr("bits: int >= 0 = 0")
+    .Attr("relu: bool = false")
     .Attr("is_training: bool = true")
     .SetShapeFn(GradientShape)
     .Doc(R"doc(
 The gradients of SspqBatchNorm, or with is_training = false of SspqBatchNormInference.
 
-Rounding passes the gradient through, clipping where 0 <= v <= 1. Sums are taken in float64 in a
+Rounding passes the gradient through, clipping where 0 <= v <= 1, relu where v > 0. Sums are taken in float64 in a
 fixed order.
 )doc");
 

@@ -6,23 +6,12 @@
 #include <vector>
 
 #include "custom_ops/batch_norm/cpu/loops.h"
+#include "custom_ops/batch_norm/op/norm.h"
 #include "custom_ops/cpu/versions.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace sspq {
-
-namespace baseline {
-extern const BatchNormLoops kBatchNormLoops;
-}
-#if defined(__x86_64__)
-namespace avx2 {
-extern const BatchNormLoops kBatchNormLoops;
-}
-namespace avx512 {
-extern const BatchNormLoops kBatchNormLoops;
-}
-#endif
 
 namespace {
 
@@ -35,15 +24,6 @@ using ::tensorflow::Tensor;
 constexpr int64_t kBlockValues = 1 << 15;
 // Rough cycles per value, for TensorFlow's decision whether to use threads.
 constexpr int64_t kCost = 4;
-
-// `reference` has no loops of its own.
-const BatchNormLoops& LoopsOf(Version version) {
-#if defined(__x86_64__)
-  if (version == Version::kAvx512) return avx512::kBatchNormLoops;
-  if (version == Version::kAvx2) return avx2::kBatchNormLoops;
-#endif
-  return baseline::kBatchNormLoops;
-}
 
 struct Rows {
   explicit Rows(const Tensor& x)
@@ -96,16 +76,12 @@ class Sums {
 class BatchNormKernel : public ::tensorflow::OpKernel {
  public:
   explicit BatchNormKernel(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    int bits = 0;
     OP_REQUIRES_OK(ctx, ctx->GetAttr("epsilon", &epsilon_));
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("bits", &bits));
-    activation_.clip = bits > 0;
-    activation_.levels = bits > 0 && bits < 32 ? static_cast<float>((int64_t{1} << bits) - 1) : 0.f;
-    activation_.step = activation_.levels > 0 ? 1.f / activation_.levels : 0.f;
+    OP_REQUIRES_OK(ctx, GetActivation(ctx, &activation_));
     Version version = Version::kBaseline;
     const std::string wrong = ChooseVersion(&version);
     OP_REQUIRES(ctx, wrong.empty(), ::tensorflow::errors::InvalidArgument("batch_norm: ", wrong));
-    loops_ = &LoopsOf(version);
+    loops_ = &BatchNormLoopsOf(version);
   }
 
  protected:
@@ -125,22 +101,6 @@ class BatchNormKernel : public ::tensorflow::OpKernel {
     }
   }
 
-  // gamma / sqrt(variance + epsilon), as TensorFlow's own kernel works it out: by Eigen, whose root
-  // of whole vectors is an approximation that differs between makers of processors, and is exact
-  // for what is left. One bit more or less here would round activations to another level.
-  std::vector<float> Factor(const Tensor& gamma, const Tensor& variance) const {
-    typedef ::tensorflow::TTypes<float> Types;
-    constexpr int64_t kLanes = 8;  // TensorFlow's wheels are built for AVX
-    const int64_t channels = gamma.NumElements(), whole = channels - channels % kLanes;
-    const float *const g = gamma.vec<float>().data(), *const v = variance.vec<float>().data();
-    std::vector<float> factor(channels);
-    Types::UnalignedVec(factor.data(), whole) =
-        (Types::UnalignedConstVec(v, whole) + epsilon_).rsqrt() *
-        Types::UnalignedConstVec(g, whole);
-    for (int64_t c = whole; c < channels; ++c) factor[c] = 1 / std::sqrt(v[c] + epsilon_) * g[c];
-    return factor;
-  }
-
   void Normalize(OpKernelContext* ctx, const Tensor& mean, const Tensor& variance) const {
     const Tensor& x = ctx->input(0);
     Tensor* y = nullptr;
@@ -148,12 +108,12 @@ class BatchNormKernel : public ::tensorflow::OpKernel {
     const Rows rows(x);
     const float* from = x.flat<float>().data();
     float* to = y->flat<float>().data();
-    const auto factor = Factor(ctx->input(1), variance);
+    const auto factor = NormFactor(ctx->input(1), variance, epsilon_);
     const Affine map = {mean.flat<float>().data(), factor.data(),
                         ctx->input(2).flat<float>().data()};
     ForBlocks(ctx, rows, [&](int64_t first, int64_t count, int64_t) {
       const int64_t at = first * rows.channels;
-      loops_->normalize(from + at, count, rows.channels, map, activation_, to + at);
+      loops_->normalize(from + at, count, rows.channels, map, nullptr, activation_, to + at);
     });
   }
 
@@ -220,7 +180,7 @@ class BatchNormGrad : public BatchNormKernel {
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, ctx->input(1).shape(), &ggamma));
     OP_REQUIRES_OK(ctx, ctx->allocate_output(2, ctx->input(1).shape(), &gbeta));
     const Rows rows(x);
-    const auto factor = Factor(ctx->input(1), ctx->input(4));
+    const auto factor = NormFactor(ctx->input(1), ctx->input(4), epsilon_);
     const Affine map = {ctx->input(3).flat<float>().data(), factor.data(),
                         ctx->input(2).flat<float>().data()};
     const float* from = x.flat<float>().data();

@@ -9,24 +9,10 @@
 
 namespace sspq {
 
-namespace baseline {
-extern const Shift2DLoops kShift2DLoops;
-}
-#if defined(__x86_64__)
-namespace avx2 {
-extern const Shift2DLoops kShift2DLoops;
-}
-namespace avx512 {
-extern const Shift2DLoops kShift2DLoops;
-}
-#endif
+SSPQ_DEFINE_LOOPS_OF(Shift2DLoops, kShift2DLoops, VectorLoopsOf)
 
 const Shift2DLoops* Shift2DLoopsOf(Version version) {
-#if defined(__x86_64__)
-  if (version == Version::kAvx512) return &avx512::kShift2DLoops;
-  if (version == Version::kAvx2) return &avx2::kShift2DLoops;
-#endif
-  return version == Version::kBaseline ? &baseline::kShift2DLoops : nullptr;
+  return version == Version::kReference ? nullptr : &VectorLoopsOf(version);
 }
 
 }  // namespace sspq
