@@ -12,6 +12,8 @@ ALLOWED = {
     "batch_norm/op": {"cpu", "batch_norm/cpu", "tensorflow"},
     "conv/cpu": {"cpu"},
     "conv/op": {"cpu", "conv/cpu", "batch_norm/cpu", "batch_norm/op", "tensorflow"},
+    "dorefa/cpu": {"cpu"},
+    "dorefa/op": {"cpu", "dorefa/cpu", "tensorflow"},
     "shift2d/core": set(),
     "shift2d/cpu": {"cpu", "shift2d/core"},
     "shift2d/gpu": {"shift2d/core"},

@@ -1,5 +1,5 @@
 // The versions of the CPU loops, which are compiled once per instruction set, and the choice among
-// them at run time. Both ops use it; nothing here knows TensorFlow.
+// them at run time. All ops use it; nothing here knows TensorFlow.
 #ifndef SSPQ_CPU_VERSIONS_H_
 #define SSPQ_CPU_VERSIONS_H_
 

@@ -81,9 +81,12 @@ def add(x: Any, shortcut: Any, relu: bool = False) -> Any:
     Where ``x`` is the result of one op for a convolution and its :func:`batch_norm`, that op adds.
     """
     fused = _behind_identity(x)
-    if fused.type == "SspqConvNorm" and fused.get_attr("bits") == op.NO_CLIP:
+    if fused.type == "SspqConvNorm" and not (fused.get_attr("bits") or fused.get_attr("relu")):
+        gamma, beta, mean, variance = fused.inputs[2:]
         epsilon = fused.get_attr("epsilon")
-        return conv_norm(fused, *fused.inputs[2:], epsilon, op.NO_CLIP, relu, plus=shortcut)
+        return conv_norm(
+            fused, gamma, beta, mean, variance, epsilon, op.NO_CLIP, relu, plus=shortcut
+        )
     return tf.nn.relu(x + shortcut) if relu else x + shortcut
 
 
@@ -126,15 +129,29 @@ def _compiled(
         if context.is_main_training_tower:
             _update(mean, batch_mean, momentum)
             _update(variance, batch_variance * _unbiased(x), momentum)
-    elif _convolution(x) is not None:
-        conv, bias = _convolution(x)
-        shifted = mean if bias is None else mean - bias
-        y = conv_norm(conv, gamma, beta, shifted, variance, epsilon, bits, relu)
     else:
-        y = op.batch_norm_inference(x, gamma, beta, mean, variance, epsilon, bits, relu)
+        y = _inferred(x, gamma, beta, mean, variance, epsilon, bits, relu)
     y = tf.identity(y, name="output")
     y.variables = VariableHolder(gamma=gamma, beta=beta, mean=mean, variance=variance)
     return y
+
+
+def _inferred(
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    epsilon: float,
+    bits: int,
+    relu: bool,
+) -> Any:
+    convolution = _convolution(x)
+    if convolution is None:
+        return op.batch_norm_inference(x, gamma, beta, mean, variance, epsilon, bits, relu)
+    conv, bias = convolution
+    mean = mean if bias is None else mean - bias
+    return conv_norm(conv, gamma, beta, mean, variance, epsilon, bits, relu)
 
 
 def _behind_identity(x: Any) -> Any:

@@ -1,12 +1,14 @@
 """Puts weight quantizers between variables and the layers that read them."""
 
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 from tensorpack.tfutils.tower import get_current_tower_context
 from tensorpack.tfutils.varreplace import remap_variables
 
 from sspq.compat import tf
+from sspq.ops.choice import own_ops
+from sspq.ops.dorefa import quantize_weights
 from sspq.quantizers.dorefa import get_dorefa
 from sspq.quantizers.scope import WeightBits
 
@@ -63,19 +65,53 @@ def quantizes_once() -> bool:
     return bool(_current) and context is not None and not context.is_training
 
 
-def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
+def _trains() -> bool:
+    context = get_current_tower_context()
+    return context is not None and context.is_training
+
+
+class L2Losses:
+    """L2 losses of variables, of which some have been computed along with something else."""
+
+    def __init__(self) -> None:
+        self._computed: Dict[str, Any] = {}
+
+    def add(self, v: Any, loss: Any) -> None:
+        self._computed[v.op.name] = loss
+
+    def of(self, v: Any) -> Any:
+        loss = self._computed.get(v.op.name)
+        return tf.nn.l2_loss(v) if loss is None else loss
+
+
+def _quantize(v: Any, bits: int, l2_losses: L2Losses) -> Any:
+    # One bit has a formula of its own, of few ops.
+    if _trains() and own_ops() and bits > 1 and v.dtype.base_dtype == tf.float32:
+        value, loss = quantize_weights(v, bits)
+        l2_losses.add(v, loss)
+        return value
+    fw, _, _ = get_dorefa(bits, 32, 32)
+    return fw(v)
+
+
+def weight_quantizer(bits: WeightBits, l2_losses: L2Losses = None) -> Callable[[Any], Any]:
     """Gives for a trainable variable that has less than 32 bits its quantized value, else itself.
 
     The variable keeps its name and its float values: checkpoints hold those, and the quantizer is
-    part of the graph.
+    part of the graph: :func:`sspq.ops.dorefa.quantize_weights` in towers that train on CPUs, which
+    gives the same bits as the :func:`sspq.quantizers.dorefa.get_dorefa` of all others.
+
+    Args:
+        bits: bits of each variable.
+        l2_losses: where to add those that are computed with the quantized values, or None.
     """
+    losses = L2Losses() if l2_losses is None else l2_losses
 
     def quantized(v: Any) -> Any:
         own_bits = bits.of(v.op.name)
         if own_bits == 32 or not v.trainable:
             return v
-        fw, _, _ = get_dorefa(own_bits, 32, 32)
-        value = fw(v)
+        value = _quantize(v, own_bits, losses)
         if quantizes_once():
             value = _current[-1].copy_of(value, v.op.name + "_quantized")
         v.graph.add_to_collection(QUANTIZED_WEIGHTS, (v, value))
@@ -84,6 +120,12 @@ def weight_quantizer(bits: WeightBits) -> Callable[[Any], Any]:
     return quantized
 
 
-def quantize_variables(bits: WeightBits) -> Any:
-    """A context in which ``tf.get_variable`` gives what :func:`weight_quantizer` does."""
-    return remap_variables(weight_quantizer(bits))
+@contextmanager
+def quantize_variables(bits: WeightBits) -> Iterator[L2Losses]:
+    """A context in which ``tf.get_variable`` gives what :func:`weight_quantizer` does.
+
+    Gives the L2 losses of the variables, for the cost of the same tower.
+    """
+    losses = L2Losses()
+    with remap_variables(weight_quantizer(bits, losses)):
+        yield losses
