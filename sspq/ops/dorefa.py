@@ -1,17 +1,24 @@
 """DoReFa-Net's weight quantizer as one TensorFlow op for CPUs, and its gradient as another.
 
 Of TensorFlow's own ops the formula behind tanh takes 24 for each kernel, its gradient included, and
-most of them pass over all weights.
+weight decay four more; most of them pass over all weights.
 """
 
-from typing import Any
+from typing import Any, List, NamedTuple
 
 from sspq import oplib
 from sspq.compat import tf
 from sspq.slq.integers import is_int
 
 
-def quantize_weights(x: Any, bits: int, name: str = None) -> Any:
+class QuantizedWeights(NamedTuple):
+    """``y``, and the L2 loss of what was quantized."""
+
+    y: Any
+    l2_loss: Any
+
+
+def quantize_weights(x: Any, bits: int, name: str = None) -> QuantizedWeights:
     r"""Rounds :math:`\tanh x`, scaled to [-1, 1], to ``2**bits`` values.
 
     .. math:: t = \tanh x, \quad m = \max |t|, \quad
@@ -27,13 +34,15 @@ def quantize_weights(x: Any, bits: int, name: str = None) -> Any:
         name: name of the op.
 
     Returns:
-        A tensor like ``x``, in [-1, 1]. A NaN stays one, and has no part in the maximum.
+        ``y`` like ``x``, in [-1, 1]. A NaN stays one, and has no part in the maximum. ``l2_loss``
+        is ``tf.nn.l2_loss(x)``, which costs next to nothing here.
 
     Gradient:
-        Rounding passes it through. With ``g`` the incoming gradient, that to ``t`` is ``g / m``,
-        and at the ``k`` values with ``|t| = m`` also :math:`-\mathrm{sign}(t) \sum g t / (k m^2)`;
-        an all-zero ``x`` gets 0. A NaN makes all of it NaN. The sum is taken in float64, in an
-        order that does not depend on the number of threads.
+        To ``x``, of both. Rounding passes it through. With ``g`` that to ``y``, that to ``t`` is
+        ``g / m``, and at the ``k`` values with ``|t| = m`` also
+        :math:`-\mathrm{sign}(t) \sum g t / (k m^2)`; an all-zero ``x`` gets 0. A NaN makes all of
+        it NaN. Sums, that of the loss as well, are taken in float64, in an order that does not
+        depend on the number of threads.
 
     Raises:
         ValueError: ``x`` is not float32, or ``bits`` not an int from 2 to 31.
@@ -47,10 +56,11 @@ def quantize_weights(x: Any, bits: int, name: str = None) -> Any:
         x = tf.convert_to_tensor(x, name="x")
         if x.dtype.base_dtype != tf.float32:
             raise ValueError("quantize_weights: `x` must be float32, got %s" % x.dtype.name)
-        y, _ = oplib.load().sspq_dorefa_weight(tf.tanh(x), bits=bits, name=scope)
-    return y
+        y, _, l2_loss = oplib.load().sspq_dorefa_weight(x, tf.tanh(x), bits=bits, name=scope)
+    return QuantizedWeights(y, l2_loss)
 
 
 @tf.RegisterGradient("SspqDorefaWeight")
-def _weight_grad(op: Any, gy: Any, _maximum: Any) -> Any:
-    return oplib.load().sspq_dorefa_weight_grad(op.inputs[0], op.outputs[1], gy)
+def _weight_grad(op: Any, gy: Any, _maximum: Any, gl2_loss: Any) -> List[Any]:
+    x, t = op.inputs
+    return [oplib.load().sspq_dorefa_weight_grad(x, t, op.outputs[1], gy, gl2_loss), None]

@@ -83,7 +83,7 @@ class Classifier(ModelDesc, abc.ABC):
         """What tells this model from another, for reports and for refusing a foreign folder."""
 
     def build_graph(self, image: Any, label: Any) -> Any:
-        with quantize_variables(self.weight_bits), fast_pointwise():
+        with quantize_variables(self.weight_bits) as l2_losses, fast_pointwise():
             logits = tf.identity(self.logits(image), "logits")
         tf.nn.softmax(logits, name="probabilities")
         for k in (1, 5):
@@ -92,7 +92,7 @@ class Classifier(ModelDesc, abc.ABC):
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=label)
         cross_entropy = tf.reduce_mean(cross_entropy, name="cross_entropy")
         decay = regularize_cost(
-            self.weight_decay_pattern, lambda v: tf.nn.l2_loss(v) * self.weight_decay
+            self.weight_decay_pattern, lambda v: l2_losses.of(v) * self.weight_decay
         )
         cost = tf.add(cross_entropy, decay, name="cost")
         context = get_current_tower_context()

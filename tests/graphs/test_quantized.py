@@ -9,8 +9,13 @@ from tensorpack.tfutils.tower import TowerContext
 
 import sspq
 from sspq.compat import tf
+from sspq.graphs.quantized import (
+    QUANTIZED_WEIGHTS,
+    quantize_once,
+    quantize_variables,
+    weight_quantizer,
+)
 from sspq.ops import choice
-from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_once, weight_quantizer
 from sspq.quantizers.scope import WeightBits, WeightScope
 
 FORMULA = {"Abs", "Max", "DivNoNan", "Rint", "Sign"}
@@ -35,6 +40,8 @@ def test_a_step_of_l_sspq50_has_one_op_a_kernel_and_one_for_its_gradient():
     kernels = tf.get_collection(QUANTIZED_WEIGHTS)
     assert [value.op.type for _, value in kernels] == ["SspqDorefaWeight"] * 35
     assert types()["SspqDorefaWeightGrad"] == 35
+    # The first and the last layer have float32 kernels.
+    assert types()["L2Loss"] == 2
     assert FORMULA & set(types()) == set()
 
 
@@ -46,6 +53,19 @@ def test_towers_that_train_and_others_give_the_same_bits(sess):
     assert types()["SspqDorefaWeight"] == 1
     sess.run(tf.global_variables_initializer())
     np.testing.assert_array_equal(*sess.run([own, others]))
+
+
+def test_l2_losses_are_those_of_the_variables_quantized_or_not(sess):
+    bits = WeightBits(((WeightScope(re.compile("^W"), re.compile("(?!)")), 4),))
+    with TowerContext("", is_training=True), quantize_variables(bits) as l2_losses:
+        for name in ("W", "b"):
+            tf.get_variable(name, [50], initializer=tf.random_normal_initializer(seed=0))
+    variables = tf.trainable_variables()
+    losses = [l2_losses.of(v) for v in variables]
+    assert [loss.op.type for loss in losses] == ["SspqDorefaWeight", "L2Loss"]
+    sess.run(tf.global_variables_initializer())
+    got, wanted = sess.run([losses, [tf.nn.l2_loss(v) for v in variables]])
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("arguments", [dict(bits=1), dict(dtype=tf.float64)])

@@ -41,22 +41,35 @@ void Quantize(const float* t, int64_t n, float divisor, float levels, float step
   }
 }
 
-// The sums of every 16th value, for all versions the same.
+// Sums are those of every 16th value, for all versions the same, added up at the end:
+// add(value, sum) adds one value's terms.
 constexpr int kSums = 16;
 
-MaximumSums Sums(const float* t, const float* gy, int64_t n, float maximum) {
-  double products[kSums] = {};
-  int32_t counts[kSums] = {};
-  const int32_t maximum_bits = MagnitudeBits(maximum);
-  const auto add = [&](int64_t i, int k) {
-    products[k] += static_cast<double>(gy[i]) * t[i];
-    counts[k] += MagnitudeBits(t[i]) == maximum_bits;
-  };
+template <typename Add>
+inline void ForSums(int64_t n, const Add& add) {
   int64_t i = 0;
   for (; i + kSums <= n; i += kSums) {
     for (int k = 0; k < kSums; ++k) add(i + k, k);
   }
   for (int k = 0; i + k < n; ++k) add(i + k, k);
+}
+
+double Squares(const float* x, int64_t n) {
+  double squares[kSums] = {};
+  ForSums(n, [&](int64_t i, int k) { squares[k] += static_cast<double>(x[i]) * x[i]; });
+  double sum = 0;
+  for (double part : squares) sum += part;
+  return sum;
+}
+
+MaximumSums Sums(const float* t, const float* gy, int64_t n, float maximum) {
+  double products[kSums] = {};
+  int32_t counts[kSums] = {};
+  const int32_t maximum_bits = MagnitudeBits(maximum);
+  ForSums(n, [&](int64_t i, int k) {
+    products[k] += static_cast<double>(gy[i]) * t[i];
+    counts[k] += MagnitudeBits(t[i]) == maximum_bits;
+  });
   MaximumSums sums = {0, 0};
   for (int k = 0; k < kSums; ++k) {
     sums.products += products[k];
@@ -65,19 +78,28 @@ MaximumSums Sums(const float* t, const float* gy, int64_t n, float maximum) {
   return sums;
 }
 
-void Gradient(const float* t, const float* gy, int64_t n, float maximum, float divisor, float share,
-              float* gt) {
+template <bool kDecay>
+void GradientAs(const float* x, const float* t, const float* gy, int64_t n, float maximum,
+                float divisor, float share, float decay, float* gx) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const float signed_share = t[i] < 0.f ? -share : share;
-    gt[i] = gy[i] / divisor + (__builtin_fabsf(t[i]) == maximum ? signed_share : 0.f);
+    const float gt = gy[i] / divisor + (__builtin_fabsf(t[i]) == maximum ? signed_share : 0.f);
+    const float through_tanh = gt * (1.f - t[i] * t[i]);
+    gx[i] = kDecay ? through_tanh + decay * x[i] : through_tanh;
   }
+}
+
+void Gradient(const float* x, const float* t, const float* gy, int64_t n,
+              const GradientTerms& terms, float* gx) {
+  const auto loop = terms.decay == 0.f ? GradientAs<false> : GradientAs<true>;
+  loop(x, t, gy, n, terms.maximum, terms.divisor, terms.share, terms.decay, gx);
 }
 
 }  // namespace
 
 extern const DorefaLoops kDorefaLoops;
-const DorefaLoops kDorefaLoops = {Maximum, Quantize, Sums, Gradient};
+const DorefaLoops kDorefaLoops = {Maximum, Squares, Quantize, Sums, Gradient};
 
 }  // namespace SSPQ_CPU_VERSION
 }  // namespace sspq

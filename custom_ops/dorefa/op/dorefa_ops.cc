@@ -12,23 +12,40 @@ using ::tensorflow::shape_inference::ShapeHandle;
 
 namespace errors = ::tensorflow::errors;
 
+// Merges the shape of `x` with that of another input.
+Status MergeShapes(InferenceContext* c, int input, const char* name, ShapeHandle* shape) {
+  if (!c->Merge(*shape, c->input(input), shape).ok()) {
+    return errors::InvalidArgument("dorefa: `", name, "` must have the shape of `x` ",
+                                   c->DebugString(c->input(0)), ", got ",
+                                   c->DebugString(c->input(input)));
+  }
+  return Status();
+}
+
+Status CheckScalar(InferenceContext* c, int input, const char* name) {
+  ShapeHandle scalar;
+  if (!c->WithRank(c->input(input), 0, &scalar).ok()) {
+    return errors::InvalidArgument("dorefa: `", name, "` must be one value, got shape ",
+                                   c->DebugString(c->input(input)));
+  }
+  return Status();
+}
+
 Status WeightShape(InferenceContext* c) {
-  c->set_output(0, c->input(0));
+  ShapeHandle shape = c->input(0);
+  TF_RETURN_IF_ERROR(MergeShapes(c, 1, "t", &shape));
+  c->set_output(0, shape);
   c->set_output(1, c->Scalar());
+  c->set_output(2, c->Scalar());
   return Status();
 }
 
 Status GradientShape(InferenceContext* c) {
-  ShapeHandle shape;
-  if (!c->WithRank(c->input(1), 0, &shape).ok()) {
-    return errors::InvalidArgument("dorefa: `maximum` must be one value, got shape ",
-                                   c->DebugString(c->input(1)));
-  }
-  if (!c->Merge(c->input(0), c->input(2), &shape).ok()) {
-    return errors::InvalidArgument("dorefa: `gy` must have the shape of `t` ",
-                                   c->DebugString(c->input(0)), ", got ",
-                                   c->DebugString(c->input(2)));
-  }
+  ShapeHandle shape = c->input(0);
+  TF_RETURN_IF_ERROR(MergeShapes(c, 1, "t", &shape));
+  TF_RETURN_IF_ERROR(CheckScalar(c, 2, "maximum"));
+  TF_RETURN_IF_ERROR(MergeShapes(c, 3, "gy", &shape));
+  TF_RETURN_IF_ERROR(CheckScalar(c, 4, "gl2_loss"));
   c->set_output(0, shape);
   return Status();
 }
@@ -36,34 +53,42 @@ Status GradientShape(InferenceContext* c) {
 }  // namespace
 
 REGISTER_OP("SspqDorefaWeight")
+    .Input("x: float")
     .Input("t: float")
     .Output("y: float")
     .Output("maximum: float")
+    .Output("l2_loss: float")
     .Attr("bits: int >= 2")
     .SetShapeFn(WeightShape)
     .Doc(R"doc(
-DoReFa-Net's weight quantizer, of t = tanh(weights).
+DoReFa-Net's weight quantizer, and the weights' L2 loss.
 
   y = 2 * round(n * (t / maximum * 0.5 + 0.5)) * (1 / n) - 1,  n = 2**bits - 1;  halves to even
 
-t: any shape.
-maximum: max |t| of the values that are no NaN, 0 if there are none; then t / maximum is t.
+x: the weights, any shape.
+t: tanh(x). The gradient goes to x alone, through tanh.
+maximum: max |t| of the values that are no NaN, 0 if there are none; then t / maximum is t. No gradient
+  flows through this output.
+l2_loss: sum of x * x / 2, taken in float64 in a fixed order.
 bits: 2 to 31.
 )doc");
 
 REGISTER_OP("SspqDorefaWeightGrad")
+    .Input("x: float")
     .Input("t: float")
     .Input("maximum: float")
     .Input("gy: float")
-    .Output("gt: float")
+    .Input("gl2_loss: float")
+    .Output("gx: float")
     .SetShapeFn(GradientShape)
     .Doc(R"doc(
 The gradient of SspqDorefaWeight, which rounding passes through and the maximum has a share in.
 
   gt = gy / maximum, at the k values with |t| = maximum less sign(t) * sum(gy * t) / maximum**2 / k
+  gx = gt * (1 - t * t) + gl2_loss * x
 
-A maximum of 0 gives 0. The sum is taken in float64 in a fixed order; one that is not finite makes
-all of gt NaN.
+With a maximum of 0, gt is 0. The sum is taken in float64 in a fixed order; one that is not finite
+makes all of gx NaN.
 )doc");
 
 }  // namespace sspq

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,19 @@ class DorefaKernel : public OpKernel {
   }
 
  protected:
+  // What the shape function could not know.
+  static void CheckShape(OpKernelContext* ctx, int input, const char* name) {
+    OP_REQUIRES(ctx, ctx->input(input).shape() == ctx->input(0).shape(),
+                errors::InvalidArgument("dorefa: `", name, "` must have the shape of `x` ",
+                                        ctx->input(0).shape().DebugString(), ", got ",
+                                        ctx->input(input).shape().DebugString()));
+  }
+  static void CheckScalar(OpKernelContext* ctx, int input, const char* name) {
+    OP_REQUIRES(ctx, ctx->input(input).dims() == 0,
+                errors::InvalidArgument("dorefa: `", name, "` must be one value, got shape ",
+                                        ctx->input(input).shape().DebugString()));
+  }
+
   const DorefaLoops* loops_;
 };
 
@@ -66,22 +80,28 @@ class DorefaWeight : public DorefaKernel {
   }
 
   void Compute(OpKernelContext* ctx) override {
-    const Tensor& input = ctx->input(0);
-    const int64_t n = input.NumElements();
-    const float* t = input.flat<float>().data();
+    CheckShape(ctx, 1, "t");
+    if (!ctx->status().ok()) return;
+    const int64_t n = ctx->input(0).NumElements();
+    const float* const x = ctx->input(0).flat<float>().data();
+    const float* const t = ctx->input(1).flat<float>().data();
     std::vector<float> maxima(BlocksOf(n));
+    std::vector<double> squares(BlocksOf(n));
     ForBlocks(ctx, n, [&](int64_t first, int64_t count, int64_t block) {
       maxima[block] = loops_->maximum(t + first, count);
+      squares[block] = loops_->squares(x + first, count);
     });
     const float maximum = maxima.empty() ? 0.f : *std::max_element(maxima.begin(), maxima.end());
-    Tensor *output = nullptr, *largest = nullptr;
+    Tensor *y = nullptr, *largest = nullptr, *l2_loss = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(1, ::tensorflow::TensorShape(), &largest));
+    OP_REQUIRES_OK(ctx, ctx->allocate_output(2, ::tensorflow::TensorShape(), &l2_loss));
+    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({1}, 0, ctx->input(0).shape(), &y));
     largest->scalar<float>()() = maximum;
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, input.shape(), &output));
-    float* y = output->flat<float>().data();
+    l2_loss->scalar<float>()() = std::accumulate(squares.begin(), squares.end(), 0.) / 2;
+    float* to = y->flat<float>().data();
     const float divisor = maximum == 0.f ? 1.f : maximum;
     ForBlocks(ctx, n, [&](int64_t first, int64_t count, int64_t) {
-      loops_->quantize(t + first, count, divisor, levels_, 1.f / levels_, y + first);
+      loops_->quantize(t + first, count, divisor, levels_, 1.f / levels_, to + first);
     });
   }
 
@@ -94,17 +114,16 @@ class DorefaWeightGrad : public DorefaKernel {
   using DorefaKernel::DorefaKernel;
 
   void Compute(OpKernelContext* ctx) override {
-    const Tensor &input = ctx->input(0), &incoming = ctx->input(2);
-    OP_REQUIRES(ctx, ctx->input(1).dims() == 0,
-                errors::InvalidArgument("dorefa: `maximum` must be one value, got shape ",
-                                        ctx->input(1).shape().DebugString()));
-    OP_REQUIRES(ctx, incoming.shape() == input.shape(),
-                errors::InvalidArgument("dorefa: `gy` must have the shape of `t` ",
-                                        input.shape().DebugString(), ", got ",
-                                        incoming.shape().DebugString()));
-    const int64_t n = input.NumElements();
-    const float maximum = ctx->input(1).scalar<float>()();
-    const float *const t = input.flat<float>().data(), *const gy = incoming.flat<float>().data();
+    CheckShape(ctx, 1, "t");
+    CheckScalar(ctx, 2, "maximum");
+    CheckShape(ctx, 3, "gy");
+    CheckScalar(ctx, 4, "gl2_loss");
+    if (!ctx->status().ok()) return;
+    const int64_t n = ctx->input(0).NumElements();
+    const float* const x = ctx->input(0).flat<float>().data();
+    const float* const t = ctx->input(1).flat<float>().data();
+    const float* const gy = ctx->input(3).flat<float>().data();
+    const float maximum = ctx->input(2).scalar<float>()();
     std::vector<MaximumSums> blocks(BlocksOf(n));
     ForBlocks(ctx, n, [&](int64_t first, int64_t count, int64_t block) {
       blocks[block] = loops_->sums(t + first, gy + first, count, maximum);
@@ -114,19 +133,20 @@ class DorefaWeightGrad : public DorefaKernel {
       sums.products += block.products;
       sums.count += block.count;
     }
-    float divisor = maximum, share = 0;
+    GradientTerms terms = {maximum, maximum, 0.f, ctx->input(4).scalar<float>()()};
     if (!std::isfinite(sums.products)) {
-      divisor = std::numeric_limits<float>::quiet_NaN();
+      terms.divisor = std::numeric_limits<float>::quiet_NaN();
     } else if (maximum == 0.f) {
-      divisor = std::numeric_limits<float>::infinity();
+      terms.divisor = std::numeric_limits<float>::infinity();
     } else {
-      share = -sums.products / maximum / maximum / sums.count;
+      terms.share = -sums.products / maximum / maximum / sums.count;
     }
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({2}, 0, input.shape(), &output));
-    float* gt = output->flat<float>().data();
+    OP_REQUIRES_OK(ctx,
+                   ctx->forward_input_or_allocate_output({3}, 0, ctx->input(0).shape(), &output));
+    float* gx = output->flat<float>().data();
     ForBlocks(ctx, n, [&](int64_t first, int64_t count, int64_t) {
-      loops_->gradient(t + first, gy + first, count, maximum, divisor, share, gt + first);
+      loops_->gradient(x + first, t + first, gy + first, count, terms, gx + first);
     });
   }
 };
