@@ -1,0 +1,280 @@
+"""Says how far data-parallel training of L-SSPQ50 scales, by a model held against real runs.
+
+    sudo python benchmarks/scaling.py [--pixels 224] [--batch 8] [--rounds 3] [--json FILE]
+
+The model (scaling_model.py) knows a step's schedule, that is when the backward pass has which
+gradient ready, a link's rate and latency, and what a process itself takes for a byte and a message.
+The runs are Horovod's over Gloo, each process in a network namespace whose link `tc` shapes:
+
+    training   L-SSPQ50 is trained. The processes share this machine's cores, so the step without
+               communication is measured with as many of them at work, and the processor's part of
+               communication is added to it instead of overlapped
+    replay     as if each process had a machine: the gradients are tensors of the network's sizes,
+               ready when those of one process that trained on all cores were, and until then it
+               sleeps. Their all-reduce is real; with more processes than cores its work, which
+               is not the link's, is taken to be slower by as much
+    at once    the same, all gradients ready at the beginning: nothing hides the communication
+
+Three constants are fitted to gradients `at once`: bytes copied with one process, bytes sent and
+messages with two on a link without a limit, the latter without fusion; the first two also for
+float16. Everything else is predicted. Latency is the machine's own (tens of microseconds); to the
+table's links `--latency` is added. It needs root, `ip`, `tc` and scripts/install_horovod.sh.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import sys
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import horovod
+from scaling_model import FUSION, Link, Process, Schedule, step
+from scaling_processes import COMPRESSIONS, Cluster
+
+from sspq.compat import TF_VERSION
+from sspq.files import write_json
+
+WITHIN = 0.15
+COUNTS = (1, 2, 4)
+RATES = (1e10, 1e9, 1e8)
+SLOW = 1e8  # a step takes seconds there, and varies little
+WORKERS = [2**k for k in range(9)]
+TABLE_RATES = (1e8, 1e9, 1e10, 1e11)
+ENDS = (0.8, 0.5)  # of scaling, as efficiencies
+
+BYTES = {"none": 1.0, "fp16": 0.5}  # of gradients, as parts of float32's
+SMALL_FUSION = 4 << 20
+# What the table changes of a step: compression, times the batch, fusion, times a message's cost.
+VARIANTS = {
+    "as it is": ("none", 1, FUSION, 1.0),
+    "fp16": ("fp16", 1, FUSION, 1.0),
+    "batch x 4": ("none", 4, FUSION, 1.0),
+    "batch x 4, fp16": ("fp16", 4, FUSION, 1.0),
+    "fusion 4 MiB": ("none", 1, SMALL_FUSION, 1.0),
+    "no fusion": ("none", 1, 0, 1.0),
+    "messages / 10": ("none", 1, FUSION, 0.1),
+}
+
+
+def alone(cluster: Cluster, rounds: int) -> Schedule:
+    """The median step without communication; a gradient is ready when the last process has it."""
+    cluster.do("alone", 2)  # warms up
+    steps = []
+    for processes in cluster.do("alone", rounds):
+        moments, sizes, ends = zip(*processes)
+        ready = [max(of_tensor) for of_tensor in zip(*moments)]
+        steps.append((max(ends), sorted(zip(ready, sizes[0]))))
+    seconds, tensors = sorted(steps)[len(steps) // 2]
+    return Schedule(tensors, max(0.0, seconds - tensors[-1][0]))
+
+
+def median(cluster: Cluster, what: str, rounds: int) -> float:
+    return statistics.median(max(processes) for processes in cluster.do(what, rounds))
+
+
+class Bench:
+    """The real runs, beside what the model says of them.
+
+    Attributes:
+        schedule: the step of one process on all cores.
+        processes: what a process takes, by compression.
+        rows: a dictionary for each run.
+    """
+
+    def __init__(self, pixels: int, batch: int, rounds: int) -> None:
+        self._pixels, self._batch, self._rounds = pixels, batch, rounds
+        self._cores = sorted(os.sched_getaffinity(0))
+        self.rows: List[Dict[str, Any]] = []
+        self._train(1)
+        self.processes = self._fitted()
+        for count in COUNTS[1:]:
+            self._train(count)
+            with self._replay(count) as cluster:
+                for compression in COMPRESSIONS:
+                    for kind in ("replay", "at once"):
+                        self._compare(cluster, kind, count, compression)
+        for fusion in (SMALL_FUSION, 0):
+            with self._replay(2, fusion) as cluster:
+                self._compare(cluster, "at once", 2, "none", fusion, RATES[1:2])
+
+    def _train(self, count: int) -> None:
+        # As many cores for each as there are, or one that it shares with others.
+        own = [self._cores[i::count] or [self._cores[i % len(self._cores)]] for i in range(count)]
+        with Cluster(["train", self._pixels, self._batch, len(own[-1])], own) as cluster:
+            schedule = alone(cluster, max(5, self._rounds))
+            if count == 1:
+                self.schedule, self.processes = schedule, {"none": Process()}
+            self._compare(cluster, "training", count, "none", of=schedule)
+
+    def _replay(self, count: int, fusion: int = FUSION) -> Cluster:
+        return Cluster(["replay", *self.schedule], [self._cores] * count, fusion)
+
+    def _fitted(self) -> Dict[str, Process]:
+        """What a process takes, from gradients at once on links without a limit."""
+
+        def at_once(count: int, fusion: int) -> Dict[str, float]:
+            with self._replay(count, fusion) as cluster:
+                cluster.do("none at once", 5)
+                cluster.do("fp16 at once", 5)
+                return {c: median(cluster, c + " at once", 5 * self._rounds) for c in COMPRESSIONS}
+
+        one, two, unfused = at_once(1, FUSION), at_once(2, FUSION), at_once(2, 0)
+        tensors = self.schedule.tensors
+        message = (unfused["none"] - two["none"]) / (2 * (len(tensors) - 1))
+        total = {name: self.schedule.bytes * BYTES[name] for name in COMPRESSIONS}
+        return {
+            # Two processes send as many bytes as they have, in two messages; two agree on them.
+            name: Process(
+                one[name] / total[name],
+                max(0.0, two[name] - one[name] - 4 * message) / total[name],
+                message,
+            )
+            for name in COMPRESSIONS
+        }
+
+    def _compare(
+        self,
+        cluster: Cluster,
+        kind: str,
+        count: int,
+        compression: str,
+        fusion: int = FUSION,
+        rates: Sequence[float] = RATES,
+        of: Optional[Schedule] = None,
+    ) -> None:
+        schedule = (of or self.schedule).scaled(size=BYTES[compression])
+        if kind == "at once":
+            schedule = schedule.scaled(time=0.0)
+        process = self.processes[compression].slowed(max(1.0, count / len(self._cores)))
+        what = compression + (" at once" if kind == "at once" else "")
+        cluster.do(what, 2)
+        for rate in rates:
+            cluster.shape(rate)
+            measured = median(cluster, what, 2 if rate <= SLOW else self._rounds)
+            predicted = step(schedule, count, Link(rate), process, fusion, kind == "training")
+            row = {
+                "run": kind,
+                "processes": count,
+                "rate": rate,
+                "compression": compression,
+                "fusion": fusion,
+                "measured": measured,
+                "predicted": predicted,
+                "images_per_second": count * self._batch / measured,
+                "met": abs(predicted / measured - 1) <= WITHIN,
+            }
+            self.rows.append(row)
+            print(
+                "%(run)-9s %(processes)9d %(compression)-5s" % row
+                + " %7s" % ("none" if not fusion else "%d MiB" % (fusion >> 20))
+                + "%8g Gbit/s" % (rate / 1e9)
+                + "%9.3f %9.3f" % (measured, predicted)
+                + "%8.2f" % (predicted / measured)
+                + "  within 15 %: "
+                + ("met" if row["met"] else "NOT MET"),
+                flush=True,
+            )
+
+
+def table(bench: Bench, batch: int, latency: float) -> Iterator[Dict[str, Any]]:
+    """What the model says of more workers, each on a machine of its own."""
+    for variant, (compression, batches, fusion, messages) in VARIANTS.items():
+        schedule = bench.schedule.scaled(batches, BYTES[compression])
+        process = bench.processes[compression]
+        process = process._replace(message=process.message * messages)
+        for rate in TABLE_RATES:
+            took = [step(schedule, n, Link(rate, latency), process, fusion) for n in WORKERS]
+            efficiency = [took[0] / t for t in took]
+            yield {
+                "variant": variant,
+                "rate": rate,
+                "images_per_second": [n * batches * batch / t for n, t in zip(WORKERS, took)],
+                "efficiency": efficiency,
+                "ends": [
+                    next((n for n, e in zip(WORKERS, efficiency) if e < b), None) for b in ENDS
+                ],
+            }
+
+
+def print_table(rows: List[Dict[str, Any]]) -> None:
+    for what, scale in (("images_per_second", 1.0), ("efficiency", 100.0)):
+        name = "images/s" if scale == 1 else "efficiency, %"
+        ends = "" if scale == 1 else "".join("  < %d %%" % (100 * b) for b in ENDS)
+        print("\n%-16s %7s" % (name, "Gbit/s") + "".join("%8d" % n for n in WORKERS) + ends)
+        for row in rows:
+            line = "%-16s %7g" % (row["variant"], row["rate"] / 1e9)
+            line += "".join("%8.1f" % (scale * value) for value in row[what])
+            print(line + ("" if scale == 1 else "".join("%7s" % (n or "-") for n in row["ends"])))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pixels", type=int, default=224, help="height and width (default: 224)")
+    parser.add_argument("--batch", type=int, default=8, help="images of a process (default: 8)")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of a median (default: 5)")
+    parser.add_argument(
+        "--latency", type=float, default=50, help="microseconds of the table's links (default: 50)"
+    )
+    parser.add_argument("--json", help="file to write the rows to, too")
+    args = parser.parse_args()
+    if os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
+        parser.error("network namespaces need root and the commands `ip` and `tc` (iproute2)")
+    # Everything is taken down then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    print(
+        "TensorFlow %s, Horovod %s, %d cores, L-SSPQ50 S1, %d px, batch %d a process, medians of %d"
+        % (
+            TF_VERSION,
+            horovod.__version__,
+            len(os.sched_getaffinity(0)),
+            args.pixels,
+            args.batch,
+            args.rounds,
+        )
+    )
+    print(
+        "\n%-9s %9s %-5s %7s%15s%9s %9s%8s"
+        % ("seconds", "processes", "", "fusion", "rate", "measured", "predicted", "ratio")
+    )
+    bench = Bench(args.pixels, args.batch, args.rounds)
+    print("\nwithin 15 %%: %d of %d" % (sum(r["met"] for r in bench.rows), len(bench.rows)))
+    print(
+        "\nThe step alone: %.0f ms, gradients of %.1f MB ready from %.0f to %.0f ms"
+        % (
+            1e3 * bench.schedule.seconds,
+            bench.schedule.bytes / 1e6,
+            1e3 * bench.schedule.tensors[0][0],
+            1e3 * bench.schedule.backward,
+        )
+    )
+    for name, process in bench.processes.items():
+        print(
+            "A process, %s: %.2f ns for a byte copied, %.2f ns for one sent, %.0f us for a message"
+            % (name, 1e9 * process.copying, 1e9 * process.sending, 1e6 * process.message)
+        )
+    rows = list(table(bench, args.batch, args.latency * 1e-6))
+    print_table(rows)
+    if args.json:
+        write_json(
+            args.json,
+            {
+                "pixels": args.pixels,
+                "batch": args.batch,
+                "rounds": args.rounds,
+                "latency": args.latency * 1e-6,
+                "workers": WORKERS,
+                "schedule": bench.schedule._asdict(),
+                "processes": {n: p._asdict() for n, p in bench.processes.items()},
+                "runs": bench.rows,
+                "table": rows,
+            },
+        )
+
+
+if __name__ == "__main__":
+    main()
