@@ -45,6 +45,7 @@ class Training:
         parameters_only: take the model's variables alone from ``load``: neither momentum nor
             anything else that an earlier training left.
         validate_every: epochs; the last one is always validated.
+        compression: one of :data:`sspq.training.trainers.COMPRESSIONS`; ``none`` but for Horovod.
         callbacks: gives more of them, for the run's :class:`Validation`, if it has one, and its
             folder, in the chief; they run ahead of those that save.
     """
@@ -59,6 +60,7 @@ class Training:
     not_loaded: Sequence[str] = ("global_step", "learning_rate")
     parameters_only: bool = False
     validate_every: int = 1
+    compression: str = "none"
     callbacks: Callable[[Optional[Validation], Optional[RunFolder]], Sequence[Any]] = (
         lambda validation, folder: ()
     )
@@ -150,4 +152,6 @@ def _train(
         session_init=init,
         session_creator=session_creator(),
     )
-    launch_train_with_config(config, trainers.trainer(training.trainer, towers))
+    launch_train_with_config(
+        config, trainers.trainer(training.trainer, towers, training.compression)
+    )

@@ -54,6 +54,7 @@ def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Di
         "wup_length",
         "step_size",
         "trainer",
+        "compression",
         "symbolic",
         "min_area",
         "no_colour",
@@ -95,6 +96,7 @@ def _train(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
         args.load,
         ("global_step",) if keeps_rate(step, args) else ("global_step", "learning_rate"),
         validate_every=args.val_every,
+        compression=args.compression,
     )
     return run.train(
         step.name,

@@ -55,6 +55,13 @@ def _add_training(p: argparse.ArgumentParser, step: Step) -> None:
         help="how several GPUs train together; horovod, under horovodrun, also on several machines",
     )
     p.add_argument(
+        "--compression",
+        choices=trainers.COMPRESSIONS,
+        default="none",
+        help="gradients on their way between horovod's processes; fp16 halves their bytes, and "
+        "rounds them to 11 bits, those below 3e-8 to 0",
+    )
+    p.add_argument(
         "--val-every", type=int, default=1, help="epochs from one validation to the next"
     )
     p.add_argument(
@@ -162,6 +169,9 @@ def check(step: Step, args: argparse.Namespace) -> None:
     if args.mode not in SHIFT_MODES:
         why = "of shift networks, which mode %s is not" % args.mode
         options.refuse(args, options.OF_SHIFTS, why)
+    if args.trainer != "horovod":
+        why = "of `--trainer horovod`, got --trainer %s" % args.trainer
+        options.refuse(args, {"compression": "none"}, why)
     augmentation(args)
     schedule(step, args)
     if args.flops:

@@ -22,6 +22,7 @@ _SEVERAL: Dict[str, Callable[[int], Any]] = {
     "parameter-server": SyncMultiGPUTrainerParameterServer,
 }
 NAMES = (*_SEVERAL, "horovod")
+COMPRESSIONS = ("none", "fp16")  # of Horovod's gradients
 
 
 def processes(name: str) -> Processes:
@@ -36,10 +37,18 @@ def towers(name: str) -> int:
     return max(1, get_num_gpu())
 
 
-def trainer(name: str, count: int) -> Any:
-    """A trainer with ``count`` towers. With one, all but Horovod's are the same."""
+def trainer(name: str, count: int, compression: str = "none") -> Any:
+    """A trainer with ``count`` towers. With one, all but Horovod's are the same.
+
+    Args:
+        name: one of :data:`NAMES`.
+        count: towers of this process.
+        compression: one of :data:`COMPRESSIONS`; of Horovod's alone.
+    """
     if name == "horovod":
-        return HorovodTrainer(average=True)
+        from horovod.tensorflow import Compression
+
+        return HorovodTrainer(average=True, compression=getattr(Compression, compression))
     return SimpleTrainer() if count == 1 else _SEVERAL[name](count)
 
 

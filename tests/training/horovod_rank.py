@@ -15,7 +15,7 @@ from tests.training.imagenet_steps import SMALL, step_of
 
 
 class Dump(Callback):
-    """Writes what this process holds after every epoch."""
+    """Writes what this process holds after every epoch, and as what its gradients are sent."""
 
     _chief_only = False
 
@@ -24,6 +24,9 @@ class Dump(Callback):
 
     def _trigger_epoch(self):
         values = self.trainer.sess.run({v.op.name: v for v in tf.global_variables()})
+        graph = tf.get_default_graph().get_operations()
+        reduced = [o for o in graph if o.type == "HorovodAllreduce" and "AllReduce/" in o.name]
+        values["sent"] = sorted({o.inputs[0].dtype.name for o in reduced})
         np.savez(self._file % self.epoch_num, **{n.replace("/", "|"): v for n, v in values.items()})
 
 

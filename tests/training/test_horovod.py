@@ -74,6 +74,25 @@ def test_both_processes_hold_the_same_weights_after_each_epoch(trained, epoch):
     assert epoch == 1 or not np.array_equal(before["linear/W"], one["linear/W"])
 
 
+def test_fp16_sends_half_the_bytes_and_trains_nearly_the_same(tree, tmp_path):
+    held = {}
+    for compression, sent in (("none", "float32"), ("fp16", "float16")):
+        folder = tmp_path / compression
+        folder.mkdir()
+        options = ("--data", tree, "--epochs", 1, "--base_lr", 0.064, "--compression", compression)
+        status, output = horovodrun(folder, *options, "--log-dir", folder / "run")
+        assert status == 0, output
+        assert report(folder / "run")["compression"] == compression
+        held[compression], other = weights(folder, 0, 1), weights(folder, 1, 1)
+        assert list(held[compression]["sent"]) == [sent]
+        for name in ("linear/W", "linear/b", "conv0/W"):
+            np.testing.assert_array_equal(held[compression][name], other[name], err_msg=name)
+    # It begins at 0, so it is a sum of gradients.
+    whole, rounded = held["none"]["linear/b"], held["fp16"]["linear/b"]
+    assert not np.array_equal(rounded, whole)
+    np.testing.assert_allclose(rounded, whole, atol=0.1 * np.abs(whole).max())
+
+
 def test_only_rank_0_writes(trained):
     run = trained / "run"
     assert report(run)["trainer"] == "horovod" and report(run)["epochs"] == 2

@@ -12,6 +12,7 @@ from sspq.compat import tf
 from sspq.graphs.imagenet import MODES
 from sspq.report.layers import SHIFT, inference_graph, read_layers
 from sspq.report.summary import summarize
+from sspq.training import trainers
 from sspq.training.imagenet import model_of
 from sspq.training.imagenet_model import DECAY_KERNELS, DECAY_KERNELS_AND_NORMS, ImageNetSSPQ
 from sspq.training.imagenet_options import Step, augmentation, check, parser, schedule
@@ -38,6 +39,18 @@ def test_options_of_shifts_are_for_modes_with_shifts_alone(mode):
             with pytest.raises(ValueError, match=wanted):
                 checked(*options, *more)
     checked("--mode", mode)
+
+
+@pytest.mark.parametrize("trainer", trainers.NAMES)
+def test_gradients_are_compressed_by_horovod_alone(trainer):
+    options = ("--trainer", trainer, "--compression", "fp16")
+    if trainer == "horovod":
+        checked(*options)
+    else:
+        wanted = "`--compression`: of `--trainer horovod`, got --trainer %s" % trainer
+        with pytest.raises(ValueError, match=wanted):
+            checked(*options)
+    checked("--trainer", trainer)
 
 
 def test_large_batches_begin_with_the_rate_of_256():
