@@ -1,6 +1,6 @@
 """Says how far data-parallel training of L-SSPQ50 scales, by a model held against real runs.
 
-    sudo python benchmarks/scaling.py [--pixels 224] [--batch 8] [--rounds 3] [--json FILE]
+    sudo python benchmarks/scaling.py [--pixels 224] [--batch 8] [--rounds 5] [--json FILE]
 
 The model (scaling_model.py) knows a step's schedule, that is when the backward pass has which
 gradient ready, a link's rate and latency, and what a process itself takes for a byte and a message.
@@ -15,10 +15,16 @@ The runs are Horovod's over Gloo, each process in a network namespace whose link
                is not the link's, is taken to be slower by as much
     at once    the same, all gradients ready at the beginning: nothing hides the communication
 
-Three constants are fitted to gradients `at once`: bytes copied with one process, bytes sent and
-messages with two on a link without a limit, the latter without fusion; the first two also for
-float16. Everything else is predicted. Latency is the machine's own (tens of microseconds); to the
-table's links `--latency` is added. It needs root, `ip`, `tc` and scripts/install_horovod.sh.
+What a process takes is fitted to runs `at once` over links without a limit, which are not shown:
+bytes copied to one process, bytes sent to two, messages to two without fusion. Everything else is
+predicted. A message's time holds the latency of links in one machine, and what it takes to wake
+Gloo's threads, which grows where they wait for a core. Thus the table, whose workers are machines
+joined by links of `--latency`, also has messages of a tenth.
+
+Beside the network as it is the table has what may move the end of scaling, the number of workers
+at which efficiency, images/s for a worker against those of one alone, falls below 80 or 50 %.
+
+It needs root, `ip`, `tc` and scripts/install_horovod.sh, and takes some five minutes.
 """
 
 import argparse
@@ -36,6 +42,11 @@ from scaling_processes import COMPRESSIONS, Cluster
 from sspq.compat import TF_VERSION
 from sspq.files import write_json
 
+ROW = (
+    "%(run)-9s %(processes)9d %(compression)5s %(fusion_mib)7d %(gbit_per_second)7g "
+    "%(measured)9.3f %(predicted)9.3f %(ratio)5.2f  "
+)
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 WITHIN = 0.15
 COUNTS = (1, 2, 4)
 RATES = (1e10, 1e9, 1e8)
@@ -60,7 +71,7 @@ VARIANTS = {
 
 def alone(cluster: Cluster, rounds: int) -> Schedule:
     """The median step without communication; a gradient is ready when the last process has it."""
-    cluster.do("alone", 2)  # warms up
+    cluster.do("alone", 1)  # warms up
     steps = []
     for processes in cluster.do("alone", rounds):
         moments, sizes, ends = zip(*processes)
@@ -103,7 +114,7 @@ class Bench:
         # As many cores for each as there are, or one that it shares with others.
         own = [self._cores[i::count] or [self._cores[i % len(self._cores)]] for i in range(count)]
         with Cluster(["train", self._pixels, self._batch, len(own[-1])], own) as cluster:
-            schedule = alone(cluster, max(5, self._rounds))
+            schedule = alone(cluster, self._rounds)
             if count == 1:
                 self.schedule, self.processes = schedule, {"none": Process()}
             self._compare(cluster, "training", count, "none", of=schedule)
@@ -149,33 +160,26 @@ class Bench:
             schedule = schedule.scaled(time=0.0)
         process = self.processes[compression].slowed(max(1.0, count / len(self._cores)))
         what = compression + (" at once" if kind == "at once" else "")
-        cluster.do(what, 2)
+        cluster.shape(rates[0])
+        cluster.do(what, 2)  # warms up
         for rate in rates:
             cluster.shape(rate)
-            measured = median(cluster, what, 2 if rate <= SLOW else self._rounds)
+            rounds = self._rounds * (3 if kind == "at once" else 1)  # which are short
+            measured = median(cluster, what, 2 if rate <= SLOW else rounds)
             predicted = step(schedule, count, Link(rate), process, fusion, kind == "training")
             row = {
                 "run": kind,
                 "processes": count,
-                "rate": rate,
                 "compression": compression,
-                "fusion": fusion,
+                "fusion_mib": fusion >> 20,
+                "gbit_per_second": rate / 1e9,
                 "measured": measured,
                 "predicted": predicted,
-                "images_per_second": count * self._batch / measured,
+                "ratio": predicted / measured,
                 "met": abs(predicted / measured - 1) <= WITHIN,
             }
             self.rows.append(row)
-            print(
-                "%(run)-9s %(processes)9d %(compression)-5s" % row
-                + " %7s" % ("none" if not fusion else "%d MiB" % (fusion >> 20))
-                + "%8g Gbit/s" % (rate / 1e9)
-                + "%9.3f %9.3f" % (measured, predicted)
-                + "%8.2f" % (predicted / measured)
-                + "  within 15 %: "
-                + ("met" if row["met"] else "NOT MET"),
-                flush=True,
-            )
+            print(ROW % row + ("met" if row["met"] else "NOT MET"), flush=True)
 
 
 def table(bench: Bench, batch: int, latency: float) -> Iterator[Dict[str, Any]]:
@@ -209,6 +213,13 @@ def print_table(rows: List[Dict[str, Any]]) -> None:
             print(line + ("" if scale == 1 else "".join("%7s" % (n or "-") for n in row["ends"])))
 
 
+def stop(number: int, _: Any) -> None:
+    """Ends the program, after the links and processes, which must not be interrupted."""
+    for other in STOPPING:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -223,35 +234,21 @@ def main() -> None:
     args = parser.parse_args()
     if os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
         parser.error("network namespaces need root and the commands `ip` and `tc` (iproute2)")
-    # Everything is taken down then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in STOPPING:
+        signal.signal(number, stop)
 
+    cores = len(os.sched_getaffinity(0))
     print(
         "TensorFlow %s, Horovod %s, %d cores, L-SSPQ50 S1, %d px, batch %d a process, medians of %d"
-        % (
-            TF_VERSION,
-            horovod.__version__,
-            len(os.sched_getaffinity(0)),
-            args.pixels,
-            args.batch,
-            args.rounds,
-        )
+        % (TF_VERSION, horovod.__version__, cores, args.pixels, args.batch, args.rounds)
     )
-    print(
-        "\n%-9s %9s %-5s %7s%15s%9s %9s%8s"
-        % ("seconds", "processes", "", "fusion", "rate", "measured", "predicted", "ratio")
-    )
+    print("A step's seconds, measured and predicted, and predicted / measured:\n")
+    print("run       processes  sent  fusion  Gbit/s  measured predicted ratio  within 15 %")
     bench = Bench(args.pixels, args.batch, args.rounds)
     print("\nwithin 15 %%: %d of %d" % (sum(r["met"] for r in bench.rows), len(bench.rows)))
-    print(
-        "\nThe step alone: %.0f ms, gradients of %.1f MB ready from %.0f to %.0f ms"
-        % (
-            1e3 * bench.schedule.seconds,
-            bench.schedule.bytes / 1e6,
-            1e3 * bench.schedule.tensors[0][0],
-            1e3 * bench.schedule.backward,
-        )
-    )
+    first, last = bench.schedule.tensors[0][0], bench.schedule.backward
+    megabytes = bench.schedule.bytes / 1e6
+    print("%.1f MB of gradients, ready after %.3f to %.3f s" % (megabytes, first, last))
     for name, process in bench.processes.items():
         print(
             "A process, %s: %.2f ns for a byte copied, %.2f ns for one sent, %.0f us for a message"
@@ -260,20 +257,9 @@ def main() -> None:
     rows = list(table(bench, args.batch, args.latency * 1e-6))
     print_table(rows)
     if args.json:
-        write_json(
-            args.json,
-            {
-                "pixels": args.pixels,
-                "batch": args.batch,
-                "rounds": args.rounds,
-                "latency": args.latency * 1e-6,
-                "workers": WORKERS,
-                "schedule": bench.schedule._asdict(),
-                "processes": {n: p._asdict() for n, p in bench.processes.items()},
-                "runs": bench.rows,
-                "table": rows,
-            },
-        )
+        results = {"schedule": bench.schedule._asdict(), "runs": bench.rows, "table": rows}
+        results["processes"] = {n: p._asdict() for n, p in bench.processes.items()}
+        write_json(args.json, dict(vars(args), workers=WORKERS, **results))
 
 
 if __name__ == "__main__":

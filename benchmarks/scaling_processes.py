@@ -13,13 +13,14 @@ import subprocess
 import sys
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 import horovod.tensorflow as hvd
 import numpy as np
 from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 from horovod.runner.gloo_run import create_run_env_vars, create_slot_env_vars
 from horovod.runner.http.http_server import RendezvousServer
+from scaling_model import FUSION
 from tensorpack.tfutils.tower import TowerContext
 
 import sspq
@@ -41,12 +42,10 @@ class Cluster:
     Args:
         arguments: ``train`` or ``replay``, and those of :class:`Training` or :class:`Replay`.
         cores: numbers of the cores of each process; one process for each list.
-        fusion: bytes of Horovod's largest buffer; None for its default.
+        fusion: bytes of Horovod's largest buffer.
     """
 
-    def __init__(
-        self, arguments: List[Any], cores: List[List[int]], fusion: Optional[int] = None
-    ) -> None:
+    def __init__(self, arguments: List[Any], cores: List[List[int]], fusion: int = FUSION) -> None:
         self._processes: List[Any] = []
         self._names = ["%s%d" % (NAMESPACE, i) for i in range(len(cores))]
         self._rendezvous = RendezvousServer()
@@ -55,8 +54,7 @@ class Cluster:
             self._link()
             env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2")
             env["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-            if fusion is not None:
-                env["HOROVOD_FUSION_THRESHOLD"] = str(fusion)
+            env["HOROVOD_FUSION_THRESHOLD"] = str(fusion)
             for name, value in create_run_env_vars(ADDRESS % HUB, ["eth0"], port).items():
                 env[name] = str(value)
             program = [sys.executable, os.path.abspath(__file__), arguments[0]]
@@ -97,12 +95,12 @@ class Cluster:
         _run("ip link set %s up", BRIDGE)
         for i, name in enumerate(self._names):
             address, outside = ADDRESS % (i + 1), "%s%d" % (LINK, i)
+            _run("ip netns add %s", name)
             # Horovod 0.28.1 listens at the address of the host's name, whatever interface it is
             # told; `ip netns exec` puts this file in the place of /etc/hosts.
-            os.makedirs(HOSTS + name)
+            os.makedirs(HOSTS + name, exist_ok=True)
             with open(os.path.join(HOSTS + name, "hosts"), "w") as f:
                 f.write("%s %s\n" % (address, socket.gethostname()))
-            _run("ip netns add %s", name)
             _run("ip link add %s type veth peer name eth0 netns %s", outside, name)
             _run("ip link set %s master %s up", outside, BRIDGE)
             _run("ip -n %s addr add %s/24 dev eth0", name, address)
@@ -111,7 +109,7 @@ class Cluster:
             _run("ip netns exec %s sysctl -qw net.ipv4.tcp_congestion_control=reno", name)
 
     def shape(self, rate: float) -> None:
-        """Gives every link that many bit/s each way; without, it has no limit."""
+        """Gives every link that many bit/s each way; before, they have no limit."""
         for name in self._names:
             burst = max(LEAST_BURST, rate / 8 * BURST_SECONDS)
             limit = "rate %dbit burst %d limit %d" % (rate, burst, QUEUE)
