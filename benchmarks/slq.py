@@ -24,6 +24,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
+from turns import forget_peak, megabytes
 
 from sspq.files import write_json
 from sspq.slq import cluster, initial_centres
@@ -87,20 +88,13 @@ def scikit_learn(threads: int) -> Callable[..., Result]:
     return run
 
 
-def megabytes(name: str) -> float:
-    """Of this process: what it holds, VmRSS, or has held at most, VmHWM."""
-    with open("/proc/self/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith(name + ":")) * 1024 / 1e6
-
-
 def memory(n: int, bits: int, implementation: str) -> float:
     """Megabytes that clustering takes beside the weights; to be called in a process of its own."""
     os.environ["SSPQ_SLQ"] = implementation
     weights = make_weights(n)
     few = weights[:1000]
     cluster(few, initial_centres(few, bits))
-    with open("/proc/self/clear_refs", "w") as f:
-        f.write("5")  # the peak starts over
+    forget_peak()
     before = megabytes("VmRSS")
     cluster(weights, initial_centres(weights, bits), fixed=[0])
     return megabytes("VmHWM") - before

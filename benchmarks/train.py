@@ -22,13 +22,12 @@ what they alone could give. At the end a table says for every target whether it 
 
 import argparse
 import contextlib
-import resource
 import statistics
-import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 from tensorpack.tfutils.tower import TowerContext
+from turns import Took, timed
 
 import sspq
 from sspq import files, oplib
@@ -42,6 +41,7 @@ CLASSES = 1000
 
 RESNET, S1, S2, FLOAT = "ResNet50", "L-SSPQ50 S1", "L-SSPQ50 S2", "L-SSPQ50 float"
 PER_BATCH, RESNET_TF, S2_TF = "L-SSPQ50 S2 per batch", "ResNet50 (TF)", "L-SSPQ50 S2 (TF)"
+SSPQ34 = "SSPQ34"  # S2, for CIFAR; in no table here
 
 # Arguments of the model, whether its weights are quantized once, whether of TensorFlow's ops.
 NETWORKS: Dict[str, Tuple[Dict[str, Any], bool, bool]] = {
@@ -52,6 +52,7 @@ NETWORKS: Dict[str, Tuple[Dict[str, Any], bool, bool]] = {
     PER_BATCH: (dict(graph="resnet_model4"), False, False),
     RESNET_TF: (dict(mode="resnet"), True, True),
     S2_TF: (dict(graph="resnet_model4"), True, True),
+    SSPQ34: (dict(bitw=8, bita=8), True, False),
 }
 # In the order in which they take turns: what is compared runs close together.
 RUNS = {
@@ -71,53 +72,57 @@ TARGETS = (
 )
 
 
-class Took(NamedTuple):
-    wall: float
-    cpu: float
+def model_of(name: str, size: int) -> Any:
+    arguments = NETWORKS[name][0]
+    if name == SSPQ34:
+        return sspq.CifarSSPQ34(**arguments)
+    return sspq.ImageNetSSPQ(image_size=size, num_classes=CLASSES, **arguments)
+
+
+def config(threads: int) -> Any:
+    return tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
 
 
 class Network:
     """One network, to train or to evaluate, in a session of its own."""
 
     def __init__(self, name: str, passes: str, size: int, batch: int, threads: int) -> None:
-        arguments, once, only_tensorflow = NETWORKS[name]
-        model = sspq.ImageNetSSPQ(image_size=size, num_classes=CLASSES, **arguments)
+        _, once, only_tensorflow = NETWORKS[name]
+        model = model_of(name, size)
         with contextlib.ExitStack() as stack:
             stack.enter_context(tf.Graph().as_default())
             tf.set_random_seed(0)
             if only_tensorflow:
                 stack.enter_context(tensorflow_ops())
             weights = stack.enter_context(quantize_once()) if once else None
-            batch_of = _images(size, batch)
+            batch_of = _images(model, batch)
             training = passes == "training"
             with TowerContext("", is_training=training):
                 cost = model.build_graph(*batch_of)
             self._op = _step(model, cost) if training else _tensor("logits").op
-            self._session = tf.Session(
-                config=tf.ConfigProto(
-                    intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1
-                )
-            )
+            self._session = tf.Session(config=config(threads))
             self._session.run(tf.global_variables_initializer())
             if weights is not None:
                 weights.refresh(self._session)
 
-    def run(self) -> Took:
-        start, cpu = time.perf_counter(), cpu_seconds()
-        self._session.run(self._op)
-        return Took(time.perf_counter() - start, cpu_seconds() - cpu)
+    def run(self, **options: Any) -> Took:
+        """One step; ``options`` are those of ``tf.Session.run``."""
+        return timed(lambda: self._session.run(self._op, **options))
 
     def close(self) -> None:
         self._session.close()
 
 
-def _images(size: int, batch: int) -> List[Any]:
+def _images(model: Any, batch: int) -> List[Any]:
+    image, label = model.inputs()
     rng = np.random.RandomState(0)
-    images = rng.randint(0, 256, [batch, size, size, 3]).astype(np.uint8)
-    labels = rng.randint(0, CLASSES, [batch]).astype(np.int32)
+    images = rng.randint(0, 256, [batch] + image.shape.as_list()[1:])
+    labels = rng.randint(0, model.num_classes, [batch])
     return [
-        tf.get_variable(name, initializer=value, trainable=False).value()
-        for name, value in (("images", images), ("labels", labels))
+        tf.get_variable(
+            name, initializer=value.astype(spec.dtype.as_numpy_dtype), trainable=False
+        ).value()
+        for name, spec, value in (("images", image, images), ("labels", label, labels))
     ]
 
 
@@ -130,12 +135,6 @@ def _step(model: Any, cost: Any) -> Any:
 
 def _tensor(name: str) -> Any:
     return tf.get_default_graph().get_tensor_by_name(name + ":0")
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def measure(passes: str, size: int, batch: int, threads: int, rounds: int) -> Dict[str, List[Took]]:

@@ -34,20 +34,23 @@ if not tensorflow.__version__.startswith("1.15."):
     sys.exit("it has TensorFlow " + tensorflow.__version__)' 2>&1
 }
 
-# Prints every place where a Python 3.7 may be, one a line, the user's own choice first.
-python37_candidates() {
-  local name root
-  for name in python3.7 python3 python; do type -P "$name"; done
+# Prints every place where a Python of the version "$1" may be, one a line, the user's own choice first.
+python_candidates() {
+  local version=$1 name root
+  for name in "python$version" python3 python; do type -P "$name"; done
   for root in "${PYENV_ROOT:-}" "$HOME/.pyenv"; do
-    if [ -n "$root" ]; then printf '%s\n' "$root"/versions/3.7*/bin/python3.7; fi
+    if [ -n "$root" ]; then printf '%s\n' "$root/versions/$version"*/bin/"python$version"; fi
   done
-  if type -P uv >/dev/null; then uv python find --no-python-downloads 3.7 2>/dev/null; fi
-  printf '%s\n' "${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}"/cpython-3.7*/bin/python3.7
+  if type -P uv >/dev/null; then uv python find --no-python-downloads "$version" 2>/dev/null; fi
+  root=${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}
+  printf '%s\n' "$root/cpython-$version"*/bin/"python$version"
   for root in "${CONDA_PREFIX:-}" "$HOME"/{miniconda3,anaconda3,miniforge3,mambaforge,micromamba} \
     /opt/conda /opt/miniconda3; do
-    if [ -n "$root" ]; then printf '%s\n' "$root"/bin/python3.7 "$root"/envs/*/bin/python3.7; fi
+    if [ -n "$root" ]; then
+      printf '%s\n' "$root/bin/python$version" "$root"/envs/*/bin/"python$version"
+    fi
   done
-  printf '%s\n' /usr/bin/python3.7 /usr/local/bin/python3.7 /opt/python/cp37-cp37m/bin/python3.7
+  printf '%s\n' {/usr/bin,/usr/local/bin,/opt/python/cp"${version/./}"-cp*/bin}/"python$version"
 }
 
 find_python37() {
@@ -64,7 +67,7 @@ find_python37() {
         printf '%s\n' "$candidate"
         return 0
       fi
-    done < <(python37_candidates)
+    done < <(python_candidates 3.7)
     say "No Python 3.7 was found."
   fi
   say "sspq needs one, since TensorFlow 1.15 has no packages for newer versions. Any of these gets it;

@@ -25,7 +25,7 @@ def test_without_python_37_one_message_names_the_ways_to_get_one(checkout, tools
 
 
 def test_a_search_without_success_says_so(checkout, tools):
-    code = '. scripts/setup_env.sh; python37_candidates() { echo "$0"; }; find_python37'
+    code = '. scripts/setup_env.sh; python_candidates() { echo "$0"; }; find_python37'
     done = bash("-c", code, cwd=checkout, PATH=tools)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("No Python 3.7 was found.")
