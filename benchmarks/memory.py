@@ -1,0 +1,102 @@
+"""Measures the memory of a training step by batch: L-SSPQ50 and ResNet50, and PyTorch's ResNet50.
+
+    python benchmarks/memory.py [--size 64 224] [--threads 2] [--python PYTHON] [--json FILE]
+
+Every figure comes from a process of its own that takes three steps: how far they drive its peak of
+resident memory (VmHWM) above what it held before the first one, with its libraries and variables.
+Megabytes an image are the slope over the batches, which leaves out what a step needs whatever its
+batch, such as gradients. PyTorch's ResNet50 and its environment are those of peers.py; the slope
+over PyTorch's should be 1.1 at most.
+"""
+
+import argparse
+import sys
+from typing import Any, Dict, List
+
+import numpy as np
+from peers import EAGER, TORCH, torch_python
+from train import RESNET, S2
+from turns import Worker, forget_peak, megabytes
+
+from sspq import files
+
+BATCHES = {64: (32, 64, 128, 256), 224: (8, 16, 32)}
+NETWORKS = (S2, RESNET, EAGER)
+STEPS = 3
+BOUND = 1.1
+
+
+def peak(network: str, size: int, batch: int, threads: int, python: str) -> float:
+    """Megabytes beside what the process holds before the first step."""
+    if network in TORCH:
+        interpreter, script, step = python, "peers_torch.py", TORCH[network]
+    else:
+        interpreter, script, step = sys.executable, "peers_sspq.py", network
+    worker = Worker(interpreter, script, ["training", size, batch, threads, step])
+    before = megabytes("VmRSS", worker.process)
+    forget_peak(worker.process)
+    for _ in range(STEPS):
+        worker.run(step)
+    above = megabytes("VmHWM", worker.process) - before
+    worker.close()
+    return above
+
+
+def measure(size: int, threads: int, python: str) -> List[Dict[str, Any]]:
+    """One row a network."""
+    rows = []
+    for network in NETWORKS:
+        peaks = {b: peak(network, size, b, threads, python) for b in BATCHES[size]}
+        slope = float(np.polyfit(list(peaks), list(peaks.values()), 1)[0])
+        rows.append({"size": size, "network": network, "peak_mb": peaks, "mb_per_image": slope})
+    for row in rows:
+        row["over_pytorch"] = row["mb_per_image"] / rows[NETWORKS.index(EAGER)]["mb_per_image"]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs="+",
+        choices=BATCHES,
+        default=list(BATCHES),
+        help="pixels (default: 64 and 224)",
+    )
+    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
+    parser.add_argument(
+        "--python",
+        default="",
+        help="interpreter that has PyTorch, instead of making an environment",
+    )
+    parser.add_argument("--json", help="file for the rows, beside the table")
+    args = parser.parse_args()
+    python = torch_python(args.python)
+
+    rows: List[Dict[str, Any]] = []
+    for size in args.size:
+        batches = BATCHES[size]
+        print("peak of a training step, MB, %d px, %d threads" % (size, args.threads))
+        columns = ["batch %d" % b for b in batches] + ["an image", "/ PyTorch"]
+        print("%-20s" % "network" + "".join("%11s" % c for c in columns))
+        for row in measure(size, args.threads, python):
+            rows.append(row)
+            print("%-20s" % row["network"], end="")
+            print("".join("%11.0f" % row["peak_mb"][b] for b in batches), end="")
+            print("%11.2f%11.2f" % (row["mb_per_image"], row["over_pytorch"]), end="")
+            print(
+                ""
+                if row["network"] == EAGER
+                else "  met"
+                if row["over_pytorch"] <= BOUND
+                else "  NOT MET"
+            )
+    if args.json:
+        files.write_json(args.json, {"threads": args.threads, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
