@@ -1,15 +1,18 @@
 """Measures the memory of a training step by batch: L-SSPQ50 and ResNet50, and PyTorch's ResNet50.
 
-    python benchmarks/memory.py [--size 64 224] [--threads 2] [--python PYTHON] [--json FILE]
+    python benchmarks/memory.py [--size 64 224] [--threads 2] [--repeats 3] [--python PYTHON]
+        [--json FILE]
 
-Every figure comes from a process of its own that takes three steps: how far they drive its peak of
-resident memory (VmHWM) above what it held before the first one, with its libraries and variables.
+Every figure is the median over processes of their own that take three steps: how far they drive the
+peak of resident memory (VmHWM) above what the process held before the first one, with its libraries
+and variables. What malloc keeps differs from one process to the next, by up to a tenth.
 Megabytes an image are the slope over the batches, which leaves out what a step needs whatever its
 batch, such as gradients. PyTorch's ResNet50 and its environment are those of peers.py; the slope
 over PyTorch's should be 1.1 at most.
 """
 
 import argparse
+import statistics
 import sys
 from typing import Any, Dict, List
 
@@ -42,11 +45,14 @@ def peak(network: str, size: int, batch: int, threads: int, python: str) -> floa
     return above
 
 
-def measure(size: int, threads: int, python: str) -> List[Dict[str, Any]]:
+def measure(size: int, threads: int, repeats: int, python: str) -> List[Dict[str, Any]]:
     """One row a network."""
     rows = []
     for network in NETWORKS:
-        peaks = {b: peak(network, size, b, threads, python) for b in BATCHES[size]}
+        peaks = {
+            b: statistics.median(peak(network, size, b, threads, python) for _ in range(repeats))
+            for b in BATCHES[size]
+        }
         slope = float(np.polyfit(list(peaks), list(peaks.values()), 1)[0])
         rows.append({"size": size, "network": network, "peak_mb": peaks, "mb_per_image": slope})
     for row in rows:
@@ -68,6 +74,9 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
     parser.add_argument(
+        "--repeats", type=int, default=3, help="number of processes for a figure (default: 3)"
+    )
+    parser.add_argument(
         "--python",
         default="",
         help="interpreter that has PyTorch, instead of making an environment",
@@ -82,7 +91,7 @@ def main() -> None:
         print("peak of a training step, MB, %d px, %d threads" % (size, args.threads))
         columns = ["batch %d" % b for b in batches] + ["an image", "/ PyTorch"]
         print("%-20s" % "network" + "".join("%11s" % c for c in columns))
-        for row in measure(size, args.threads, python):
+        for row in measure(size, args.threads, args.repeats, python):
             rows.append(row)
             print("%-20s" % row["network"], end="")
             print("".join("%11.0f" % row["peak_mb"][b] for b in batches), end="")
@@ -95,7 +104,9 @@ def main() -> None:
                 else "  NOT MET"
             )
     if args.json:
-        files.write_json(args.json, {"threads": args.threads, "rows": rows})
+        files.write_json(
+            args.json, {"threads": args.threads, "repeats": args.repeats, "rows": rows}
+        )
 
 
 if __name__ == "__main__":
