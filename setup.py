@@ -32,7 +32,7 @@ sys.path.insert(0, ROOT)  # pip does not
 from custom_ops import nvcc  # noqa: E402
 
 # Folders of custom_ops that make up each library.
-OPS = ("cpu", "batch_norm", "conv", "dorefa", "shift2d")
+OPS = ("cpu", "batch_norm", "conv", "dorefa", "pool", "shift2d")
 SLQ = ("slq",)
 
 # What comes out, in sspq/lib: the libraries, and beside each a record of what it is made of.

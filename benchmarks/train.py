@@ -35,6 +35,7 @@ from sspq.compat import TF_VERSION, tf
 from sspq.graphs.quantized import quantize_once
 from sspq.ops.choice import tensorflow_ops
 from sspq.training.console import quieten
+from sspq.training.session import keep_memory
 
 SIZES = ((224, 8), (64, 32))  # (pixels, batch)
 CLASSES = 1000
@@ -80,6 +81,8 @@ def model_of(name: str, size: int) -> Any:
 
 
 def config(threads: int) -> Any:
+    """Of a session, in a process that treats its memory as training does."""
+    keep_memory()
     return tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
 
 

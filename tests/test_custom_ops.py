@@ -14,6 +14,7 @@ ALLOWED = {
     "conv/op": {"cpu", "conv/cpu", "batch_norm/cpu", "batch_norm/op", "tensorflow"},
     "dorefa/cpu": {"cpu"},
     "dorefa/op": {"cpu", "dorefa/cpu", "tensorflow"},
+    "pool/op": {"tensorflow"},
     "shift2d/core": set(),
     "shift2d/cpu": {"cpu", "shift2d/core"},
     "shift2d/gpu": {"shift2d/core"},

@@ -184,6 +184,29 @@ def test_the_forward_graph_of_a_tensorpack_model_is_the_same():
     assert graphs[0] == graphs[1]
 
 
+POOLS = [(3, 2, "SAME"), (2, 2, "VALID"), (3, 1, "SAME"), (2, 3, "VALID"), (5, 4, "SAME")]
+
+
+@pytest.mark.parametrize("window, stride, padding", POOLS)
+def test_max_pooling_s_gradients_are_tensorflow_s(window, stride, padding, sess):
+    rng = np.random.RandomState(0)
+    # Of few values, so that windows hold their maximum more than once.
+    x = tf.constant(rng.randint(0, 4, [3, 11, 8, 5]), tf.float32)
+    results = []
+    for context in (sspq.fast_pointwise, tensorflow_ops):
+        with context():
+            y = tf.nn.max_pool(x, window, stride, padding)
+            rng = np.random.RandomState(1)
+            gy = tf.constant(rng.randn(*y.shape.as_list()), tf.float32)
+            (gx,) = tf.gradients(y, x, gy)
+            results.append(sess.run([gx] + tf.gradients(gx * gx, gy)))
+    assert {"SspqMaxPoolGrad", "MaxPoolGrad"} <= {
+        op.type for op in tf.get_default_graph().get_operations()
+    }
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("plus", [False, True])
 @pytest.mark.parametrize("activation", [dict(bits=0), dict(bits=0, relu=True), dict(bits=32)])
 @pytest.mark.parametrize("case", [CASES[i] for i in (0, 3, 7, 10, 12, 15)], ids=str)
