@@ -16,6 +16,7 @@ NORM, POOL, LRN, UNKNOWN = "batch norm", "pool", "lrn", "unknown"
 SHIFT_TAPS = 4
 
 _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "SspqBatchNormInference")
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "SspqConvNorm")
 _POOLS = ("MaxPool", "AvgPool", "Mean")
 # Ops that work value by value, or only move values. They are part of the layer whose variables they
 # read, and no layer of their own.
@@ -154,7 +155,10 @@ class _Reader:
     def read(self, op: Any) -> None:
         if op.type in _PLAIN:
             return
-        kind, work, weights = self._what(op)
+        for kind, work, weights in self._what(op):
+            self._add(op, kind, work, weights)
+
+    def _add(self, op: Any, kind: str, work: Optional[int], weights: List[Any]) -> None:
         names = sorted(
             o.name for t in weights for o in _behind([t.op]) if o.name in self._variables
         )
@@ -162,7 +166,7 @@ class _Reader:
         layer = Layer(
             name,
             kind,
-            self._window(op),
+            "" if kind == NORM else self._window(op),
             self._output(op),
             (),
             quantized_bits(op.inputs[0]),
@@ -185,23 +189,25 @@ class _Reader:
             for key, variables in own.items()
         ]
 
-    def _what(self, op: Any) -> Tuple[str, Optional[int], List[Any]]:
-        """Kind, work and weights of an op."""
+    def _what(self, op: Any) -> List[Tuple[str, Optional[int], List[Any]]]:
+        """Kind, work and weights of what an op computes: two layers, where it joins them."""
         inputs, out = list(op.inputs), _elements(op.outputs[0].shape)
-        if op.type in ("Conv2D", "DepthwiseConv2dNative"):
+        if op.type in _CONVOLUTIONS:
             height, width, depth, _ = inputs[1].shape.as_list()
-            each = height * width * (depth if op.type == "Conv2D" else 1)
-            kind = POINTWISE if height == width == 1 and op.type == "Conv2D" else SPATIAL
-            return kind, _times(out, each), inputs[1:]
+            is_deep = op.type != "DepthwiseConv2dNative"
+            kind = POINTWISE if height == width == 1 and is_deep else SPATIAL
+            work = _times(out, height * width * (depth if is_deep else 1))
+            norm = [(NORM, 0, inputs[2:4])] if op.type == "SspqConvNorm" else []
+            return [(kind, work, inputs[1:2]), *norm]
         if op.type == "MatMul" and not op.get_attr("transpose_b"):
-            return LINEAR, _times(out, inputs[1].shape.as_list()[0]), inputs[1:]
+            return [(LINEAR, _times(out, inputs[1].shape.as_list()[0]), inputs[1:])]
         if op.type == "SspqShift2D":
-            return SHIFT, _times(out, SHIFT_TAPS), inputs[1:]
+            return [(SHIFT, _times(out, SHIFT_TAPS), inputs[1:])]
         if op.type in _NORMS:
-            return NORM, 0, inputs[1:]
+            return [(NORM, 0, inputs[1:])]
         if op.type in _POOLS or op.type == "LRN":
-            return POOL if op.type in _POOLS else LRN, 0, []
-        return UNKNOWN, None, []
+            return [(POOL if op.type in _POOLS else LRN, 0, [])]
+        return [(UNKNOWN, None, [])]
 
     def _axes(self, op: Any) -> Tuple[int, int, int]:
         """Where height, width and channels are."""
@@ -220,7 +226,7 @@ class _Reader:
         h, w, _ = self._axes(op)
         if op.type in ("MaxPool", "AvgPool"):
             size = [op.get_attr("ksize")[a] for a in (h, w)]
-        elif op.type in ("Conv2D", "DepthwiseConv2dNative"):
+        elif op.type in _CONVOLUTIONS:
             size = op.inputs[1].shape.as_list()[:2]
         elif op.type == "SspqShift2D":
             size = []

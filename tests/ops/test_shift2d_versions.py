@@ -119,6 +119,6 @@ def test_the_widest_version_is_the_default(monkeypatch):
 def test_flags_for_x86_are_used_there_only(monkeypatch):
     source = "custom_ops/shift2d/cpu/loops_avx2.cc"
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    assert setup.instruction_set(source) == ["-mavx2"]
+    assert setup.instruction_set(source) == ["-mavx2", "-mfma"]
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert setup.instruction_set(source) == []
