@@ -47,10 +47,11 @@ def quantize_once() -> Iterator[QuantizedOnce]:
     """A context in which towers that infer read weights computed by :meth:`QuantizedOnce.refresh`.
 
     Elsewhere a graph quantizes its weights whenever it runs. In a batch of few images that costs as
-    much as half of the rest, and to infer it is the same every time. These towers may also have ops
-    of this package's own for TensorFlow's (:func:`sspq.graphs.norm.batch_norm`), with the same
-    values: they are there to be run, others to be read and exported. Towers that train are the same
-    within the context.
+    much as half of the rest, and to infer it is the same every time. These towers also have ops of
+    this package's own for TensorFlow's (:func:`sspq.graphs.norm.batch_norm`): they are there to be
+    run, others to be read and exported. Their sums may differ by rounding: logits by 1e-5 of the
+    largest, and where activations are rounded, single ones lie on another level. Towers that train
+    are the same within the context.
     """
     _current.append(QuantizedOnce())
     try:

@@ -1,5 +1,6 @@
 """Tensorpack's predictors and inference callbacks, with weights quantized once and not per batch.
 
+On CPUs each convolution is computed together with its batch normalization, too.
 Variables, and so checkpoints, are the same. See :func:`sspq.graphs.quantized.quantize_once`.
 """
 
