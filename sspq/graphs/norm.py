@@ -81,7 +81,9 @@ def add(x: Any, shortcut: Any, relu: bool = False) -> Any:
     Where ``x`` is the result of one op for a convolution and its :func:`batch_norm`, that op adds.
     """
     fused = _behind_identity(x)
-    if fused.type == "SspqConvNorm" and not (fused.get_attr("bits") or fused.get_attr("relu")):
+    if fused.type == "SspqConvNorm" and not any(
+        fused.get_attr(name) for name in ("num_plus", "bits", "relu")
+    ):
         gamma, beta, mean, variance = fused.inputs[2:]
         epsilon = fused.get_attr("epsilon")
         return conv_norm(

@@ -149,6 +149,16 @@ def test_towers_that_infer_join_a_convolution_with_what_follows(arguments, sess)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
+def test_a_sum_may_be_added_to_again(sess):
+    with quantize_once(), TowerContext("", is_training=False):
+        y = batch_norm("bn", Conv2D("conv", tf.constant(IMAGES), 6, 1))
+        once = add(y, tf.constant(IMAGES))
+        twice = add(once, tf.constant(IMAGES))
+    sess.run(tf.global_variables_initializer())
+    once, twice = sess.run([once, twice])
+    np.testing.assert_array_equal(twice, once + IMAGES)
+
+
 MODELS = {
     "L-SSPQ18 A32": lambda: sspq.ImageNetSSPQ("resnet_model3", depth=18, image_size=64),
     "L-SSPQ18 A8": lambda: sspq.ImageNetSSPQ("resnet_model4", depth=18, image_size=64),

@@ -103,6 +103,13 @@ def test_versions_differ_by_rounding_at_most(case, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+def test_a_sum_of_nothing_is_zero(sess):
+    gx = oplib.load().sspq_conv_backprop_input(
+        [1, 3, 3, 5], tf.zeros([1, 1, 5, 0]), tf.zeros([1, 3, 3, 0]), strides=[1, 1, 1, 1]
+    )
+    np.testing.assert_array_equal(sess.run(gx), np.zeros([1, 3, 3, 5]))
+
+
 def test_a_nan_reaches_what_reads_it_and_no_more(sess):
     with sspq.fast_pointwise():
         x, kernel, y, gy = values(CASES[3])
@@ -258,6 +265,13 @@ def test_shapes_that_do_not_fit_are_refused(sess):
                 [1, 4, 4, 2], tf.zeros([1, 1, 2, 3]), x, strides=[1, 0, 1, 1]
             )
         )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be a vector of sizes"):
+        sizes = tf.placeholder(tf.int32)
+        gx = ops.sspq_conv_backprop_input(sizes, tf.zeros([1, 1, 2, 3]), x, strides=[1, 1, 1, 1])
+        sess.run(gx, {sizes: 7})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="max_pool: `gy` must have the output"):
+        window = [1, 9, 9, 1]
+        sess.run(ops.sspq_max_pool_grad(x, x, ksize=window, strides=window, padding="VALID"))
     three, four = np.zeros(3, np.float32), np.zeros(4, np.float32)
     conv = tf.nn.conv2d(x, tf.zeros([1, 1, 3, 4]), 1, "SAME").op
     with pytest.raises(ValueError, match="conv: input 3 must have shape .4., got .3."):

@@ -162,7 +162,7 @@ template <typename ARow, typename CRow>
 void MultiplyPanels(const ProductLoops& loops, int64_t rows, const ARow& a_row,
                     const Panels& panels, int64_t first_panel, int64_t last_panel,
                     const CRow& c_row) {
-  for (int64_t k = 0; k < panels.depth(); k += kDepth) {
+  for (int64_t k = 0; k == 0 || k < panels.depth(); k += kDepth) {  // an empty sum is zero
     const int64_t depth = std::min(kDepth, panels.depth() - k);
     for (int64_t p = first_panel; p < last_panel; ++p) {
       const int64_t column = panels.first(p), step = panels.step(p);

@@ -47,7 +47,6 @@ void Transpose(const float* from, int64_t rows, int64_t columns, int64_t from_st
                int64_t to_step) {
   typedef float Four __attribute__((vector_size(16)));
   typedef float UnalignedFour __attribute__((vector_size(16), aligned(4), may_alias));
-  typedef int32_t Places __attribute__((vector_size(16)));
   const int64_t whole_rows = rows - rows % 4, whole_columns = columns - columns % 4;
   for (int64_t c = 0; c < whole_columns; c += 4) {
     for (int64_t r = 0; r < whole_rows; r += 4) {
@@ -55,16 +54,9 @@ void Transpose(const float* from, int64_t rows, int64_t columns, int64_t from_st
       for (int i = 0; i < 4; ++i) {
         x[i] = *reinterpret_cast<const UnalignedFour*>(from + (r + i) * from_step + c);
       }
-      const Four low0 = __builtin_shuffle(x[0], x[1], Places{0, 4, 1, 5});
-      const Four low1 = __builtin_shuffle(x[2], x[3], Places{0, 4, 1, 5});
-      const Four high0 = __builtin_shuffle(x[0], x[1], Places{2, 6, 3, 7});
-      const Four high1 = __builtin_shuffle(x[2], x[3], Places{2, 6, 3, 7});
-      const Four y[4] = {__builtin_shuffle(low0, low1, Places{0, 1, 4, 5}),
-                         __builtin_shuffle(low0, low1, Places{2, 3, 6, 7}),
-                         __builtin_shuffle(high0, high1, Places{0, 1, 4, 5}),
-                         __builtin_shuffle(high0, high1, Places{2, 3, 6, 7})};
       for (int i = 0; i < 4; ++i) {
-        *reinterpret_cast<UnalignedFour*>(to + (c + i) * to_step + r) = y[i];
+        const Four y = {x[0][i], x[1][i], x[2][i], x[3][i]};
+        *reinterpret_cast<UnalignedFour*>(to + (c + i) * to_step + r) = y;
       }
     }
   }

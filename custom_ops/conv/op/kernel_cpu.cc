@@ -101,6 +101,12 @@ class ConvKernel : public ::tensorflow::OpKernel {
 
   TensorShape Sizes(OpKernelContext* ctx, int input) const {
     TensorShape shape;
+    if (!::tensorflow::TensorShapeUtils::IsVector(ctx->input(input).shape())) {
+      ctx->SetStatus(errors::InvalidArgument("conv: input ", input,
+                                             " must be a vector of sizes, got ",
+                                             ctx->input(input).shape().DebugString()));
+      return shape;
+    }
     ctx->SetStatus(
         ::tensorflow::TensorShapeUtils::MakeShape(ctx->input(input).vec<int32>(), &shape));
     return shape;
