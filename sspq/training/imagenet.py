@@ -54,7 +54,6 @@ def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Di
         "wup_length",
         "step_size",
         "trainer",
-        "compression",
         "symbolic",
         "min_area",
         "no_colour",
@@ -62,6 +61,8 @@ def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Di
         "val_every",
     ):
         result[name] = getattr(args, name)
+    if args.compression != "none":  # a run from before there was a choice can be gone on with
+        result["compression"] = args.compression
     return result
 
 

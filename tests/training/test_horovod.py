@@ -82,7 +82,7 @@ def test_fp16_sends_half_the_bytes_and_trains_nearly_the_same(tree, tmp_path):
         options = ("--data", tree, "--epochs", 1, "--base_lr", 0.064, "--compression", compression)
         status, output = horovodrun(folder, *options, "--log-dir", folder / "run")
         assert status == 0, output
-        assert report(folder / "run")["compression"] == compression
+        assert report(folder / "run").get("compression", "none") == compression
         held[compression], other = weights(folder, 0, 1), weights(folder, 1, 1)
         assert list(held[compression]["sent"]) == [sent]
         for name in ("linear/W", "linear/b", "conv0/W"):
