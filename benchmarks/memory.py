@@ -17,9 +17,9 @@ import sys
 from typing import Any, Dict, List
 
 import numpy as np
-from peers import EAGER, TORCH, torch_python
+from peers import EAGER, TORCH, add_options, torch_python
 from train import RESNET, S2
-from turns import Worker, forget_peak, megabytes
+from turns import Worker, forget_peak, megabytes, positive
 
 from sspq import files
 
@@ -72,16 +72,10 @@ def main() -> None:
         default=list(BATCHES),
         help="pixels (default: 64 and 224)",
     )
-    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
+    add_options(parser)
     parser.add_argument(
-        "--repeats", type=int, default=3, help="number of processes for a figure (default: 3)"
+        "--repeats", type=positive, default=3, help="number of processes for a figure (default: 3)"
     )
-    parser.add_argument(
-        "--python",
-        default="",
-        help="interpreter that has PyTorch, instead of making an environment",
-    )
-    parser.add_argument("--json", help="file for the rows, beside the table")
     args = parser.parse_args()
     python = torch_python(args.python)
 

@@ -24,6 +24,7 @@ pass. At the end a table says for every target whether it is met.
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from peers_sspq import MATMUL
 from train import RESNET, ROUNDS, S1, S2, SIZES, SSPQ34, ratio
-from turns import Took, Worker
+from turns import Took, Worker, positive
 
 from sspq import files
 
@@ -85,9 +86,24 @@ TARGETS = (
 )
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds those of every benchmark that runs beside PyTorch."""
+    parser.add_argument(
+        "--threads", type=positive, default=2, help="number of threads (default: 2)"
+    )
+    parser.add_argument(
+        "--python",
+        default="",
+        help="interpreter that has PyTorch, instead of making an environment",
+    )
+    parser.add_argument("--json", help="file for what is printed, beside the tables")
+
+
 def torch_python(given: str) -> str:
     """The interpreter that runs PyTorch, the one given or that of the environment made for it."""
     if given:
+        if shutil.which(given) is None:
+            raise SystemExit("--python %s: there is no such program" % given)
         return given
     script = os.path.join(ROOT, "scripts", "setup_peers.sh")
     done = subprocess.run(["bash", script], stdout=subprocess.PIPE, text=True)
@@ -166,16 +182,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
+    add_options(parser)
     parser.add_argument(
-        "--rounds", type=int, default=9, help="number of rounds of training steps (default: 9)"
+        "--rounds", type=positive, default=9, help="number of rounds of training steps (default: 9)"
     )
-    parser.add_argument(
-        "--python",
-        default="",
-        help="interpreter that has PyTorch, instead of making an environment",
-    )
-    parser.add_argument("--json", help="file for the rows and targets, beside the tables")
     args = parser.parse_args()
     python = torch_python(args.python)
 

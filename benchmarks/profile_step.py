@@ -16,6 +16,7 @@ import subprocess
 from typing import Counter, Iterator, Tuple
 
 from train import NETWORKS, RUNS, S2, Network
+from turns import positive
 
 from sspq.compat import TF_VERSION, tf
 from sspq.training.console import quieten
@@ -56,11 +57,15 @@ def main() -> None:
     )
     parser.add_argument("--network", choices=NETWORKS, default=S2, help="name (default: %s)" % S2)
     parser.add_argument("--pass", dest="passes", choices=RUNS, default="training")
-    parser.add_argument("--size", type=int, default=64, help="pixels (default: 64)")
-    parser.add_argument("--batch", type=int, default=32, help="images of a step (default: 32)")
-    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
-    parser.add_argument("--steps", type=int, default=5, help="number of steps (default: 5)")
-    parser.add_argument("--top", type=int, default=30, help="number of kinds shown (default: 30)")
+    parser.add_argument("--size", type=positive, default=64, help="pixels (default: 64)")
+    parser.add_argument("--batch", type=positive, default=32, help="images of a step (default: 32)")
+    parser.add_argument(
+        "--threads", type=positive, default=2, help="number of threads (default: 2)"
+    )
+    parser.add_argument("--steps", type=positive, default=5, help="number of steps (default: 5)")
+    parser.add_argument(
+        "--top", type=positive, default=30, help="number of kinds shown (default: 30)"
+    )
     args = parser.parse_args()
     quieten()
 

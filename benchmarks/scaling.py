@@ -38,6 +38,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import horovod
 from scaling_model import FUSION, Link, Process, Schedule, step
 from scaling_processes import COMPRESSIONS, Cluster
+from turns import positive
 
 from sspq.compat import TF_VERSION
 from sspq.files import write_json
@@ -224,9 +225,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pixels", type=int, default=224, help="height and width (default: 224)")
-    parser.add_argument("--batch", type=int, default=8, help="images of a process (default: 8)")
-    parser.add_argument("--rounds", type=int, default=5, help="steps of a median (default: 5)")
+    parser.add_argument(
+        "--pixels", type=positive, default=224, help="height and width (default: 224)"
+    )
+    parser.add_argument(
+        "--batch", type=positive, default=8, help="images of a process (default: 8)"
+    )
+    parser.add_argument("--rounds", type=positive, default=5, help="steps of a median (default: 5)")
     parser.add_argument(
         "--latency", type=float, default=50, help="microseconds of the table's links (default: 50)"
     )

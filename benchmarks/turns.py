@@ -4,6 +4,7 @@ A process is asked by name for one step at a time and waits meanwhile. There is 
 standard library: interpreters without this package import it, too.
 """
 
+import argparse
 import ctypes
 import json
 import os
@@ -35,6 +36,14 @@ def timed(step: Callable[[], Any]) -> Took:
     start, cpu = time.perf_counter(), cpu_seconds()
     step()
     return Took(time.perf_counter() - start, cpu_seconds() - cpu)
+
+
+def positive(text: str) -> int:
+    """The type of options that count something, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1, got %s" % text)
+    return number
 
 
 def megabytes(name: str, process: Any = "self") -> float:
