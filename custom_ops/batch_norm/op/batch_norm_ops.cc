@@ -119,8 +119,8 @@ REGISTER_OP("SspqBatchNormGrad")
     .Doc(R"doc(
 The gradients of SspqBatchNorm, or with is_training = false of SspqBatchNormInference.
 
-Rounding passes the gradient through, clipping where 0 <= v <= 1, relu where v > 0. Sums are taken in float64 in a
-fixed order.
+Rounding passes the gradient through, clipping where 0 <= v <= 1, relu where v > 0. Sums are taken
+in float64 in a fixed order.
 )doc");
 
 }  // namespace sspq

@@ -37,11 +37,18 @@ struct ConvShape {
   bool pointwise() const { return kernel_h == 1 && kernel_w == 1; }
   // Whether the rows of the input are the patches.
   bool plain() const { return pointwise() && stride_h == 1 && stride_w == 1; }
+  // A row's image, and the pixel of the output in it.
+  struct Place {
+    int64_t n, i, j;
+  };
+  Place PlaceOf(int64_t row) const {
+    return {row / out_w / out_h, row / out_w % out_h, row % out_w};
+  }
   // Where the one pixel of a pointwise convolution's patch begins; such a patch is never padded.
   int64_t PixelOf(int64_t row) const {
     if (plain()) return row * channels;  // divisions take longer than a short row's product
-    const int64_t j = row % out_w, i = row / out_w % out_h, n = row / out_w / out_h;
-    return ((n * height + i * stride_h) * width + j * stride_w) * channels;
+    const Place at = PlaceOf(row);
+    return ((at.n * height + at.i * stride_h) * width + at.j * stride_w) * channels;
   }
 };
 
@@ -50,18 +57,17 @@ inline void CopyPatches(const ConvShape& shape, const float* x, int64_t first_ro
                         int64_t first, int64_t last, float* to) {
   const int64_t line = shape.width * shape.channels, span = shape.kernel_w * shape.channels;
   for (int64_t row = first_row; row < first_row + rows; ++row) {
-    const int64_t j = row % shape.out_w, i = row / shape.out_w % shape.out_h;
-    const int64_t n = row / shape.out_w / shape.out_h;
-    const int64_t left = (j * shape.stride_w - shape.pad_left) * shape.channels;
+    const ConvShape::Place at = shape.PlaceOf(row);
+    const int64_t left = (at.j * shape.stride_w - shape.pad_left) * shape.channels;
     for (int64_t k = first / span; k * span < last; ++k) {
-      const int64_t y = i * shape.stride_h - shape.pad_top + k;
+      const int64_t y = at.i * shape.stride_h - shape.pad_top + k;
       const int64_t begin = std::max(first - k * span, int64_t{0});
       const int64_t end = std::min(last - k * span, span);
       // [begin, inside) and [outside, end) lie beyond the line.
       const bool beyond = y < 0 || y >= shape.height;
       const int64_t inside = beyond ? end : std::min(std::max(begin, -left), end);
       const int64_t outside = beyond ? end : std::max(std::min(end, line - left), inside);
-      const float* from = x + (n * shape.height + y) * line + left;
+      const float* from = x + (at.n * shape.height + y) * line + left;
       std::fill(to, to + (inside - begin), 0.f);
       if (outside > inside) {
         std::memcpy(to + (inside - begin), from + inside, (outside - inside) * sizeof(float));
@@ -208,14 +214,14 @@ inline void ZeroBetween(const ConvShape& shape, int64_t first_row, int64_t rows,
   if (shape.stride_h == 1 && shape.stride_w == 1) return;
   const int64_t line = shape.width * shape.channels;
   for (int64_t row = first_row; row < first_row + rows; ++row) {
-    const int64_t j = row % shape.out_w, i = row / shape.out_w % shape.out_h;
-    const int64_t n = row / shape.out_w / shape.out_h;
-    float* const first = x + (n * shape.height + i * shape.stride_h) * line;
-    const int64_t pixel = j * shape.stride_w;
-    const int64_t next = j + 1 < shape.out_w ? pixel + shape.stride_w : shape.width;
+    const ConvShape::Place at = shape.PlaceOf(row);
+    float* const first = x + (at.n * shape.height + at.i * shape.stride_h) * line;
+    const int64_t pixel = at.j * shape.stride_w;
+    const int64_t next = at.j + 1 < shape.out_w ? pixel + shape.stride_w : shape.width;
     std::fill(first + (pixel + 1) * shape.channels, first + next * shape.channels, 0.f);
-    if (j > 0) continue;
-    const int64_t below = i + 1 < shape.out_h ? shape.stride_h : shape.height - i * shape.stride_h;
+    if (at.j > 0) continue;
+    const int64_t below =
+        at.i + 1 < shape.out_h ? shape.stride_h : shape.height - at.i * shape.stride_h;
     std::fill(first + line, first + below * line, 0.f);
   }
 }

@@ -52,10 +52,9 @@ class ConvKernel : public ::tensorflow::OpKernel {
                 errors::InvalidArgument(
                     "conv: `strides` must be four, 1 for batch and channels and at least 1 for "
                     "height and width"));
-    Version version = Version::kBaseline;
-    const std::string wrong = ChooseVersion(&version);
+    const std::string wrong = ChooseVersion(&version_);
     OP_REQUIRES(ctx, wrong.empty(), errors::InvalidArgument("conv: ", wrong));
-    loops_ = &ProductLoopsOf(version);
+    loops_ = &ProductLoopsOf(version_);
   }
 
  protected:
@@ -112,6 +111,7 @@ class ConvKernel : public ::tensorflow::OpKernel {
     return shape;
   }
 
+  Version version_ = Version::kBaseline;
   std::vector<int32> strides_;
   const ProductLoops* loops_;
 };
@@ -194,9 +194,7 @@ class ConvNorm : public ConvKernel {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("dilations", &dilations));
     OP_REQUIRES(ctx, dilations == std::vector<int32>(4, 1),
                 errors::InvalidArgument("conv: `dilations` must be four times 1"));
-    Version version = Version::kBaseline;
-    ChooseVersion(&version);
-    norm_ = &BatchNormLoopsOf(version);
+    norm_ = &BatchNormLoopsOf(version_);
   }
 
   void Compute(OpKernelContext* ctx) override {
