@@ -55,10 +55,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
     env = commands.add_parser("env", help="print versions, op library, kernels and devices")
-    env.add_argument("--json", action="store_true", help="as JSON")
+    env.add_argument("--json", action="store_true", help="print JSON")
     env.set_defaults(run=_env)
     report = commands.add_parser("report", help="sum up a chain: table, report.json, curves.png")
-    report.add_argument("folder", help="the chain's log folder, with s1/ and s2/ in it")
+    report.add_argument("folder", help="log folder of the chain, with s1/ and s2/ in it")
     report.set_defaults(run=_report)
     images = commands.add_parser("demo-images", help="write a small ILSVRC folder of real images")
     images.add_argument("folder", help="where to")

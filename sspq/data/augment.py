@@ -90,7 +90,7 @@ class Augmentor:
 
     Args:
         image_size: int >= 1, height and width of the result.
-        augmentation: of training images; None for validation.
+        augmentation: changes to training images; None for validation.
         stretch: in validation, resize both edges, as Caffe does, and not the shorter one.
 
     Raises:

@@ -35,7 +35,7 @@ def write(path: str | os.PathLike[str]) -> str:
     The folder gets its name when all is written: a kill leaves no half of it.
 
     Args:
-        path: of the tree's folder, which must be empty if it exists.
+        path: folder of the tree, which must be empty if it exists.
 
     Returns:
         The absolute path.

@@ -66,7 +66,7 @@ def read(path: str, images: Sequence[str], classes: Sequence[str]) -> dict[str, 
     """Labels by image name, from any of the four forms.
 
     Args:
-        path: of the label file.
+        path: label file.
         images: names of the images, sorted: what the forms without names are about.
         classes: WordNet ids by label; empty if unknown, and then only class numbers will do.
 

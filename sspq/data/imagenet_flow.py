@@ -111,7 +111,8 @@ class TrainFlow(_ImageFlow):
         first_epoch: int in [1, 2**32), the epoch of the first pass.
         augmentation: what is done to the images; None treats them as in validation.
         rank, ranks: which of how many training processes this is, as in Horovod.
-        processes: that decode and augment, by default one per core; 0 does it in this process.
+        processes: number of processes that decode and augment (default: one per core); 0 does it in
+            this one.
         limit: batches of a pass, at most; None for all.
 
     Raises:
