@@ -95,7 +95,7 @@ def read(name: str) -> str:
 
 
 def requirements(name: str) -> List[str]:
-    lines = [line.split("#")[0].strip() for line in read("requirements/%s.txt" % name).splitlines()]
+    lines = [line.split("#")[0].strip() for line in read(f"requirements/{name}.txt").splitlines()]
     return [line for line in lines if line]
 
 
@@ -119,10 +119,10 @@ def ask_tensorflow() -> Dict[str, Any]:
     )
     if done.returncode != 0:
         raise BuildError(
-            "TensorFlow does not import in %s, and sspq's op library is compiled for the "
-            "TensorFlow that is installed. Install it first:\n    pip install -r "
-            "requirements/base.txt -r requirements/tensorflow.txt   (or tensorflow-gpu.txt)\n%s"
-            % (sys.executable, done.stderr[-2000:])
+            f"TensorFlow does not import in {sys.executable}, and sspq's op library is "
+            "compiled for the TensorFlow that is installed. Install it first:\n    pip "
+            "install -r requirements/base.txt -r requirements/tensorflow.txt   (or "
+            f"tensorflow-gpu.txt)\n{done.stderr[-2000:]}"
         )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -134,8 +134,8 @@ def compiler() -> str:
         done = subprocess.run(name.split() + ["--version"], stdout=subprocess.PIPE, text=True)
     except FileNotFoundError:
         raise BuildError(
-            "no C++ compiler %r: install g++ (Debian, Ubuntu: apt-get install g++) or set CXX"
-            % name
+            f"no C++ compiler {name!r}: install g++ (Debian, Ubuntu: apt-get install g++) or "
+            "set CXX"
         ) from None
     return done.stdout.splitlines()[0] if done.stdout else name
 
@@ -171,13 +171,13 @@ def choose_cuda(tensorflow: Dict[str, Any]) -> Optional[nvcc.Toolkit]:
     """The CUDA to compile with, or None for a library without CUDA kernels."""
     wish = os.environ.get("SSPQ_WITH_CUDA", "")
     if wish not in ("", "0", "1"):
-        raise BuildError("SSPQ_WITH_CUDA must be 0 or 1, got %r" % wish)
+        raise BuildError(f"SSPQ_WITH_CUDA must be 0 or 1, got {wish!r}")
     if wish == "0" or not (wish or tensorflow["cuda"]):
         return None
     if not tensorflow["cuda"]:
         raise BuildError(
-            "SSPQ_WITH_CUDA=1, but the installed TensorFlow %s is a CPU build, which runs no CUDA "
-            "kernels. Install tensorflow-gpu instead" % tensorflow["tensorflow"]
+            f"SSPQ_WITH_CUDA=1, but the installed TensorFlow {tensorflow['tensorflow']} is a "
+            "CPU build, which runs no CUDA kernels. Install tensorflow-gpu instead"
         )
     compiler = nvcc.find_nvcc()
     if compiler:
@@ -185,7 +185,7 @@ def choose_cuda(tensorflow: Dict[str, Any]) -> Optional[nvcc.Toolkit]:
     missing = "no nvcc in CUDA_HOME, CUDA_PATH or PATH"
     if wish:
         raise BuildError("SSPQ_WITH_CUDA=1, but there is " + missing)
-    print("sspq: %s, so the op gets CPU kernels only" % missing, file=sys.stderr)
+    print(f"sspq: {missing}, so the op gets CPU kernels only", file=sys.stderr)
     return None
 
 
@@ -305,7 +305,7 @@ class BuildOps(build_ext):
     def run_tool(self, command: List[str]) -> str:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
-            raise BuildError("%s\nfailed:\n%s" % (" ".join(command), done.stdout))
+            raise BuildError(f"{' '.join(command)}\nfailed:\n{done.stdout}")
         return done.stdout
 
     def get_outputs(self) -> List[str]:
@@ -340,4 +340,4 @@ if __name__ == "__main__":
     try:
         main()
     except (BuildError, nvcc.CudaError) as e:
-        sys.exit("sspq: %s" % e)
+        sys.exit(f"sspq: {e}")

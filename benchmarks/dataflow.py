@@ -63,7 +63,7 @@ def write_photographs(root: str, count: int) -> None:
         top = rng.randint(photograph.shape[0] - height + 1)
         left = rng.randint(photograph.shape[1] - width + 1)
         image = photograph[top : top + height, left : left + width]
-        cv2.imwrite(os.path.join(folder, "%s_%d.JPEG" % (CLASS, i)), image)
+        cv2.imwrite(os.path.join(folder, f"{CLASS}_{i}.JPEG"), image)
 
 
 class OpenCV:
@@ -236,8 +236,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = training_images(args.data, args.images, folder)
         print(
-            "TensorFlow %s, OpenCV %s, %d images to %dx%d, %d cores, medians of %d rounds"
-            % (TF_VERSION, cv2.__version__, len(images), SIZE, SIZE, args.cores, args.rounds)
+            f"TensorFlow {TF_VERSION}, OpenCV {cv2.__version__}, {len(images)} images to "
+            f"{SIZE}x{SIZE}, {args.cores} cores, medians of {args.rounds} rounds"
         )
         rows = list(rows_of(len(images), measure(all_passes(images, args.cores), args.rounds)))
     print("%-9s %-12s %9s %9s %9s %6s %7s" % ("images/s", "augmentation", *WHAT, "kept", "of CPU"))

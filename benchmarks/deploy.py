@@ -131,7 +131,7 @@ def export(network: str, precision: str, path: str) -> None:
 def runs_of(folder: str, threads: int) -> Iterator[Run]:
     """All networks in all batch sizes; files that are in the folder already are used."""
     for network, precision in RUNS:
-        path = os.path.join(folder, "%s %s.onnx" % (network, precision))
+        path = os.path.join(folder, f"{network} {precision}.onnx")
         if not os.path.exists(path):
             export(network, precision, path)
         options = onnxruntime.SessionOptions()
@@ -182,7 +182,7 @@ def targets_of(rows: List[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
             if (row["network"], row["precision"]) == (network, precision):
                 measured = row["resnet50_over_this"]
                 yield {
-                    "what": "%s, batch %d: %s / %s" % (precision, row["batch"], RESNET, network),
+                    "what": f"{precision}, batch {row['batch']}: {RESNET} / {network}",
                     "measured": measured,
                     "bound": bound,
                     "met": measured >= bound,
@@ -206,8 +206,8 @@ def main() -> None:
         runs = list(runs_of(folder, args.threads))
         rows = list(rows_of(runs, measure(runs, args.rounds)))
     print(
-        "ONNX Runtime %s, %d threads, medians of %d rounds"
-        % (onnxruntime.__version__, args.threads, args.rounds)
+        f"ONNX Runtime {onnxruntime.__version__}, {args.threads} threads, medians of "
+        f"{args.rounds} rounds"
     )
     columns = ("network", "precision", "MB", "px", "batch", "images/s", "ResNet50/")
     print("%-12s %-9s %7s %4s %5s %9s %10s" % columns)
@@ -215,10 +215,10 @@ def main() -> None:
         ratio = row.get("resnet50_over_this")
         print(
             "%(network)-12s %(precision)-9s %(megabytes)7.2f %(px)4d %(batch)5d "
-            "%(images_per_second)9.1f" % row + (" %10.2f" % ratio if ratio else "")
+            "%(images_per_second)9.1f" % row + (f" {ratio:10.2f}" if ratio else "")
         )
     targets = list(targets_of(rows))
-    print("\n%-42s %8s %9s" % ("", "measured", "target"))
+    print(f"\n{'':<42} {'measured':>8} {'target':>9}")
     for target in targets:
         print(
             "%(what)-42s %(measured)8.2f  >= %(bound)5.2f  " % target

@@ -82,14 +82,14 @@ def main() -> None:
     rows: List[Dict[str, Any]] = []
     for size in args.size:
         batches = BATCHES[size]
-        print("peak of a training step, MB, %d px, %d threads" % (size, args.threads))
-        columns = ["batch %d" % b for b in batches] + ["an image", "/ PyTorch"]
-        print("%-20s" % "network" + "".join("%11s" % c for c in columns))
+        print(f"peak of a training step, MB, {size} px, {args.threads} threads")
+        columns = [f"batch {b}" for b in batches] + ["an image", "/ PyTorch"]
+        print(f"{'network':<20}" + "".join(f"{c:>11}" for c in columns))
         for row in measure(size, args.threads, args.repeats, python):
             rows.append(row)
-            print("%-20s" % row["network"], end="")
-            print("".join("%11.0f" % row["peak_mb"][b] for b in batches), end="")
-            print("%11.2f%11.2f" % (row["mb_per_image"], row["over_pytorch"]), end="")
+            print(f"{row['network']:<20}", end="")
+            print("".join(f"{row['peak_mb'][b]:11.0f}" for b in batches), end="")
+            print(f"{row['mb_per_image']:11.2f}{row['over_pytorch']:11.2f}", end="")
             print(
                 ""
                 if row["network"] == EAGER

@@ -35,8 +35,8 @@ class _Network(Builder):
     def _next(self, kind: str, *constants: Any, **attributes: Any) -> None:
         """Adds an op on what the last one gave."""
         self._count += 1
-        name = "%s%d" % (kind, self._count)
-        inputs = [self.constant("%s/%d" % (name, i), c) for i, c in enumerate(constants)]
+        name = f"{kind}{self._count}"
+        inputs = [self.constant(f"{name}/{i}", c) for i, c in enumerate(constants)]
         self._x = self.node(kind, [self._x, *inputs], name, **attributes)
 
     def _normal(self, shape: Any, inputs: int) -> np.ndarray:

@@ -76,7 +76,7 @@ class Target(NamedTuple):
 
 
 SPEED, SHARE = "pytorch_over_this", "share_of_matmul"
-WHAT = {SPEED: "%s / %s" % (EAGER, S2), SHARE: "%s, share of the machine" % S2}
+WHAT = {SPEED: f"{EAGER} / {S2}", SHARE: f"{S2}, share of the machine"}
 TARGETS = (
     Target(SPEED, "training", 64, 1.87),
     Target(SPEED, "training", 224, 1.65, 1.87),
@@ -103,7 +103,7 @@ def torch_python(given: str) -> str:
     """The interpreter that runs PyTorch, the one given or that of the environment made for it."""
     if given:
         if shutil.which(given) is None:
-            raise SystemExit("--python %s: there is no such program" % given)
+            raise SystemExit(f"--python {given}: there is no such program")
         return given
     script = os.path.join(ROOT, "scripts", "setup_peers.sh")
     done = subprocess.run(["bash", script], stdout=subprocess.PIPE, text=True)
@@ -161,8 +161,10 @@ def targets_of(rows: List[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
     for target in TARGETS:
         row = found[target.passes, target.size, S2]
         yield {
-            "what": "%s, %d px, batch %d: %s"
-            % (target.passes, target.size, row["batch"], WHAT[target.figure]),
+            "what": (
+                f"{target.passes}, {target.size} px, batch {row['batch']}: "
+                f"{WHAT[target.figure]}"
+            ),
             "measured": row[target.figure],
             "bound": target.bound,
             "aim": target.aim,
@@ -174,7 +176,10 @@ def show(row: Dict[str, Any]) -> None:
     text = "%(pass)-11s %(network)-26s %(size)4d %(batch)6d %(images_per_second)9.1f"
     print((text + " %(cpu_ms_per_image)9.1f") % row, end="")
     for figure in (SPEED, SHARE):
-        print("%11.2f %7.2f" % tuple(row[figure].values()) if figure in row else " " * 19, end="")
+        print(
+            "{:11.2f} {:7.2f}".format(*tuple(row[figure].values())) if figure in row else " " * 19,
+            end="",
+        )
     print(flush=True)
 
 
@@ -198,16 +203,10 @@ def main() -> None:
                 w: workers[n].facts["version"] for w, n in (("TensorFlow", S2), ("PyTorch", EAGER))
             }
             print(
-                "TensorFlow %s, PyTorch %s, %d threads, medians of %d rounds (evaluation: %d), "
-                "CPU kernels: %s"
-                % (
-                    versions["TensorFlow"],
-                    versions["PyTorch"],
-                    args.threads,
-                    args.rounds,
-                    args.rounds * ROUNDS["evaluation"],
-                    workers[S2].facts["kernels"],
-                )
+                f"TensorFlow {versions['TensorFlow']}, PyTorch {versions['PyTorch']}, "
+                f"{args.threads} threads, medians of {args.rounds} rounds (evaluation: "
+                f"{args.rounds * ROUNDS['evaluation']}), CPU kernels: "
+                f"{workers[S2].facts['kernels']}"
             )
             columns = ("px", "batch", "images/s", "CPU ms", "PyTorch/", "of CPU", "share", "of CPU")
             head = "%-11s %-26s %4s %6s %9s %9s %10s %7s %10s %7s"
@@ -219,7 +218,7 @@ def main() -> None:
         for worker in set(workers.values()):
             worker.close()
     targets = list(targets_of(rows))
-    print("\n%-72s %8s %7s %8s %14s" % ("", "measured", "of CPU", "target", "aim"))
+    print(f"\n{'':<72} {'measured':>8} {'of CPU':>7} {'target':>8} {'aim':>14}")
     for target in targets:
         print(
             "%-72s %8.2f %7.2f  >= %4.2f  %-7s %6s"
@@ -229,7 +228,7 @@ def main() -> None:
                 target["measured"]["cpu"],
                 target["bound"],
                 "met" if target["met"] else "NOT MET",
-                "%.2f" % target["aim"] if target["aim"] else "",
+                f"{target['aim']:.2f}" if target["aim"] else "",
             )
         )
     if args.json:

@@ -34,8 +34,8 @@ def origin() -> str:
         text=True,
     )
     commit = done.stdout.strip() or "not known"
-    machine = "%d cores, %s" % (len(models), models[0] if models else "unknown processor")
-    return "%s, %s, commit %s" % (datetime.date.today(), machine, commit)
+    machine = f"{len(models)} cores, {models[0] if models else 'unknown processor'}"
+    return f"{datetime.date.today()}, {machine}, commit {commit}"
 
 
 def ops_of(network: Network) -> Iterator[Tuple[str, float]]:
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--network", choices=NETWORKS, default=S2, help="name (default: %s)" % S2)
+    parser.add_argument("--network", choices=NETWORKS, default=S2, help=f"name (default: {S2})")
     parser.add_argument("--pass", dest="passes", choices=RUNS, default="training")
     parser.add_argument("--size", type=positive, default=64, help="pixels (default: 64)")
     parser.add_argument("--batch", type=positive, default=32, help="images of a step (default: 32)")
@@ -78,21 +78,17 @@ def main() -> None:
             spent[kind] += milliseconds / args.steps
             count[kind] += 1
     total = sum(spent.values())
-    print("%s, %s, %d px, batch %d" % (args.network, args.passes, args.size, args.batch))
-    print("%s, TensorFlow %s, %d threads" % (origin(), TF_VERSION, args.threads))
+    print(f"{args.network}, {args.passes}, {args.size} px, batch {args.batch}")
+    print(f"{origin()}, TensorFlow {TF_VERSION}, {args.threads} threads")
     print(
-        "a step: %.1f ms, %.1f of CPU (medians of %d); its ops in the trace: %.1f ms"
-        % (
-            1e3 * statistics.median(t.wall for t in plain),
-            1e3 * statistics.median(t.cpu for t in plain),
-            args.steps,
-            total,
-        )
+        f"a step: {1e3 * statistics.median(t.wall for t in plain):.1f} ms, "
+        f"{1e3 * statistics.median(t.cpu for t in plain):.1f} of CPU (medians of "
+        f"{args.steps}); its ops in the trace: {total:.1f} ms"
     )
-    print("%9s %7s %6s  kind of op" % ("ms", "%", "ops"))
+    print(f"{'ms':>9} {'%':>7} {'ops':>6}  kind of op")
     for kind, milliseconds in spent.most_common(args.top):
         share = 100 * milliseconds / total
-        print("%9.2f %7.2f %6d  %s" % (milliseconds, share, count[kind] // args.steps, kind))
+        print(f"{milliseconds:9.2f} {share:7.2f} {count[kind] // args.steps:6d}  {kind}")
 
 
 if __name__ == "__main__":

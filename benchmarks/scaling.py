@@ -206,12 +206,12 @@ def table(bench: Bench, batch: int, latency: float) -> Iterator[Dict[str, Any]]:
 def print_table(rows: List[Dict[str, Any]]) -> None:
     for what, scale in (("images_per_second", 1.0), ("efficiency", 100.0)):
         name = "images/s" if scale == 1 else "efficiency, %"
-        ends = "" if scale == 1 else "".join("  < %d %%" % (100 * b) for b in ENDS)
-        print("\n%-16s %7s" % (name, "Gbit/s") + "".join("%8d" % n for n in WORKERS) + ends)
+        ends = "" if scale == 1 else "".join(f"  < {(100 * b)} %" for b in ENDS)
+        print(f"\n{name:<16} {'Gbit/s':>7}" + "".join(f"{n:8d}" for n in WORKERS) + ends)
         for row in rows:
-            line = "%-16s %7g" % (row["variant"], row["rate"] / 1e9)
-            line += "".join("%8.1f" % (scale * value) for value in row[what])
-            print(line + ("" if scale == 1 else "".join("%7s" % (n or "-") for n in row["ends"])))
+            line = f"{row['variant']:<16} {row['rate'] / 1e9:7g}"
+            line += "".join(f"{(scale * value):8.1f}" for value in row[what])
+            print(line + ("" if scale == 1 else "".join(f"{(n or '-'):>7}" for n in row["ends"])))
 
 
 def stop(number: int, _: Any) -> None:
@@ -244,20 +244,21 @@ def main() -> None:
 
     cores = len(os.sched_getaffinity(0))
     print(
-        "TensorFlow %s, Horovod %s, %d cores, L-SSPQ50 S1, %d px, batch %d a process, medians of %d"
-        % (TF_VERSION, horovod.__version__, cores, args.pixels, args.batch, args.rounds)
+        f"TensorFlow {TF_VERSION}, Horovod {horovod.__version__}, {cores} cores, L-SSPQ50 S1, "
+        f"{args.pixels} px, batch {args.batch} a process, medians of {args.rounds}"
     )
     print("A step's seconds, measured and predicted, and predicted / measured:\n")
     print("run       processes  sent  fusion  Gbit/s  measured predicted ratio  within 15 %")
     bench = Bench(args.pixels, args.batch, args.rounds)
-    print("\nwithin 15 %%: %d of %d" % (sum(r["met"] for r in bench.rows), len(bench.rows)))
+    print(f"\nwithin 15 %: {sum(r['met'] for r in bench.rows)} of {len(bench.rows)}")
     first, last = bench.schedule.tensors[0][0], bench.schedule.backward
     megabytes = bench.schedule.bytes / 1e6
-    print("%.1f MB of gradients, ready after %.3f to %.3f s" % (megabytes, first, last))
+    print(f"{megabytes:.1f} MB of gradients, ready after {first:.3f} to {last:.3f} s")
     for name, process in bench.processes.items():
         print(
-            "A process, %s: %.2f ns for a byte copied, %.2f ns for one sent, %.0f us for a message"
-            % (name, 1e9 * process.copying, 1e9 * process.sending, 1e6 * process.message)
+            f"A process, {name}: {1e9 * process.copying:.2f} ns for a byte copied, "
+            f"{1e9 * process.sending:.2f} ns for one sent, {1e6 * process.message:.0f} us for "
+            "a message"
         )
     rows = list(table(bench, args.batch, args.latency * 1e-6))
     print_table(rows)

@@ -47,7 +47,7 @@ class Cluster:
 
     def __init__(self, arguments: List[Any], cores: List[List[int]], fusion: int = FUSION) -> None:
         self._processes: List[Any] = []
-        self._names = ["%s%d" % (NAMESPACE, i) for i in range(len(cores))]
+        self._names = [f"{NAMESPACE}{i}" for i in range(len(cores))]
         self._rendezvous = RendezvousServer()
         port = self._rendezvous.start()
         try:
@@ -59,7 +59,7 @@ class Cluster:
                 env[name] = str(value)
             program = [sys.executable, os.path.abspath(__file__), arguments[0]]
             program += [json.dumps(a) for a in arguments[1:]]
-            hosts = parse_hosts(",".join("%s:1" % name for name in self._names))
+            hosts = parse_hosts(",".join(f"{name}:1" for name in self._names))
             slots = get_host_assignments(hosts, len(cores))
             self._rendezvous.init(slots)
             for name, slot, own in zip(self._names, slots, cores):
@@ -94,13 +94,13 @@ class Cluster:
         _run("ip addr add %s/24 dev %s", ADDRESS % HUB, BRIDGE)
         _run("ip link set %s up", BRIDGE)
         for i, name in enumerate(self._names):
-            address, outside = ADDRESS % (i + 1), "%s%d" % (LINK, i)
+            address, outside = ADDRESS % (i + 1), f"{LINK}{i}"
             _run("ip netns add %s", name)
             # Horovod 0.28.1 listens at the address of the host's name, whatever interface it is
             # told; `ip netns exec` puts this file in the place of /etc/hosts.
             os.makedirs(HOSTS + name, exist_ok=True)
             with open(os.path.join(HOSTS + name, "hosts"), "w") as f:
-                f.write("%s %s\n" % (address, socket.gethostname()))
+                f.write(f"{address} {socket.gethostname()}\n")
             _run("ip link add %s type veth peer name eth0 netns %s", outside, name)
             _run("ip link set %s master %s up", outside, BRIDGE)
             _run("ip -n %s addr add %s/24 dev eth0", name, address)
@@ -112,7 +112,7 @@ class Cluster:
         """Gives every link that many bit/s each way; before, they have no limit."""
         for name in self._names:
             burst = max(LEAST_BURST, rate / 8 * BURST_SECONDS)
-            limit = "rate %dbit burst %d limit %d" % (rate, burst, QUEUE)
+            limit = f"rate {rate}bit burst {burst} limit {QUEUE}"
             _run("tc -n %s qdisc replace dev eth0 root tbf " + limit, name)
 
     def do(self, what: str, number: int) -> List[List[Any]]:
@@ -140,7 +140,7 @@ def _run(command: str, *names: str) -> None:
     command %= names
     done = subprocess.run(command.split(), stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise RuntimeError("`%s` failed: %s" % (command, done.stderr.strip()))
+        raise RuntimeError(f"`{command}` failed: {done.stderr.strip()}")
 
 
 def mean(gradient: Any, compression: str) -> Any:

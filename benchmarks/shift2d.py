@@ -54,7 +54,7 @@ def shift_as_depthwise(x, shift, stride):
 def variable(rng, shape, scale=1.0):
     value = (rng.uniform(-1, 1, shape) * scale).astype(np.float32)
     holder = tf.placeholder(tf.float32, shape)
-    v = tf.get_variable("v%d" % len(tf.global_variables()), initializer=holder, trainable=False)
+    v = tf.get_variable(f"v{len(tf.global_variables())}", initializer=holder, trainable=False)
     return v, (v.initializer, holder, value)
 
 
@@ -124,7 +124,7 @@ def measure(shape, threads, rounds):
             sess.run([i[0] for i in inits], {i[1]: i[2] for i in inits})
             difference = sess.run(same)
             if difference > 1e-5:
-                raise RuntimeError("shift2d and its depthwise equivalent differ by %g" % difference)
+                raise RuntimeError(f"shift2d and its depthwise equivalent differ by {difference:g}")
             seconds = time_in_turn(sess, ops, rounds)
     for passes in ("forward", "forward+backward"):
         for layout in ("NHWC", "NCHW"):
@@ -155,29 +155,25 @@ def tensorflow_targets(rows):
     bounds += [("forward", "multiply", 1 / 1.5)]
     for passes, other, bound in bounds:
         value = statistics.median(r[other] for r in pick("NHWC", passes))
-        yield "in TensorFlow, NHWC: %s / %s" % (other, passes), value, bound
+        yield f"in TensorFlow, NHWC: {other} / {passes}", value, bound
 
 
 def print_targets(targets):
-    print("%-62s %8s %8s" % ("median over %d shapes" % len(TARGET_SHAPES), "measured", "target"))
+    print(f"{f'median over {len(TARGET_SHAPES)} shapes':<62} {'measured':>8} {'target':>8}")
     for what, value, bound in targets:
-        print(
-            "%-62s %8.2f >= %5.2f  %s"
-            % (what, value, bound, "met" if value >= bound else "NOT MET")
-        )
+        print(f"{what:<62} {value:8.2f} >= {bound:5.2f}  {'met' if value >= bound else 'NOT MET'}")
 
 
 def shown_tensorflow(threads, rounds):
     """Measures all shapes in TensorFlow, prints the rows as they come and passes them on."""
-    header = "%-9s %5s %9s %6s %-6s %-16s %8s" % (
-        "network", "batch", "C x size", "stride", "layout", "pass", "ms"
-    )  # fmt: skip
-    print(header + "".join("%11s" % ("/ " + o) for o in OTHERS))
+    header = (f"{'network':<9} {'batch':>5} {'C x size':>9} {'stride':>6} {'layout':<6} "
+    f"{'pass':<16} {'ms':>8}")  # fmt: skip
+    print(header + "".join(f"{('/ ' + o):>11}" for o in OTHERS))
     for shape in SHAPES:
         for row in measure(shape, threads, rounds):
             print(
                 "%(network)-9s %(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s "
-                "%(pass)-16s %(ms)8.2f" % row + "".join("%11.2f" % row[o] for o in OTHERS),
+                "%(pass)-16s %(ms)8.2f" % row + "".join(f"{row[o]:11.2f}" for o in OTHERS),
                 flush=True,
             )
             yield row
@@ -187,8 +183,8 @@ def shown(rows):
     """Prints the rows as they come and passes them on."""
     print("\nkernels alone, shift2d / copy of as many bytes")
     names = ("copy ms", "forward", "backward", "far", "far b.", "by pixel")
-    header = "%5s %9s %6s %-6s" % ("batch", "C x size", "stride", "layout")
-    print(header + "".join("%9s" % name for name in names))
+    header = f"{'batch':>5} {'C x size':>9} {'stride':>6} {'layout':<6}"
+    print(header + "".join(f"{name:>9}" for name in names))
     for row in rows:
         print(
             "%(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s %(copy_ms)8.3f "
@@ -210,13 +206,8 @@ def main():
     args = parser.parse_args()
 
     print(
-        "TensorFlow %s, %d threads, medians of %d rounds, CPU kernels: %s"
-        % (
-            tf.__version__,
-            args.threads,
-            args.rounds,
-            os.environ.get("SSPQ_CPU") or oplib.cpu_versions()[0],
-        )
+        f"TensorFlow {tf.__version__}, {args.threads} threads, medians of {args.rounds} "
+        f"rounds, CPU kernels: {os.environ.get('SSPQ_CPU') or oplib.cpu_versions()[0]}"
     )
     rows: List[dict] = []
     alone_rows: List[dict] = []

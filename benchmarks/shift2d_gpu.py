@@ -75,7 +75,7 @@ class Case:
 
     def check(self, error: int) -> None:
         if error:
-            raise RuntimeError("CUDA error %d" % error)
+            raise RuntimeError(f"CUDA error {error}")
 
     def forward(self) -> None:
         stream = torch.cuda.current_stream().cuda_stream
@@ -105,7 +105,7 @@ class Case:
                 found[name]()
             except RuntimeError as e:  # such as too little memory: autograd takes more than shift2d
                 found.pop(name, None)
-                print("%s is left out: %s" % (name, str(e).split("\n")[0]), file=sys.stderr)
+                print("{} is left out: {}".format(name, str(e).split("\n")[0]), file=sys.stderr)
                 torch.cuda.empty_cache()
         return found
 
@@ -158,7 +158,7 @@ class Case:
             self.forward()
             difference = (call() - y).abs().max().item()
             if difference > 1e-3:
-                raise SystemExit("shift2d and grid_sample differ by %g" % difference)
+                raise SystemExit(f"shift2d and grid_sample differ by {difference:g}")
         return call, [x, grid], gy
 
 
@@ -232,7 +232,7 @@ def measure(
 
 
 def verdict(value: Optional[float], target: float) -> str:
-    return "-" if value is None else "%.2f %s" % (value, "met" if value >= target else "NOT MET")
+    return "-" if value is None else f"{value:.2f} {'met' if value >= target else 'NOT MET'}"
 
 
 def write(path: str, value: Any) -> None:
@@ -262,19 +262,9 @@ def main() -> None:
     }
     print("\n".join("%-8s %s" % item for item in about.items()))
     print(
-        "%5s %-16s %-8s %-6s %-9s %9s %7s %20s %20s %20s"
-        % (
-            "MB",
-            "CxHxW/stride",
-            "type",
-            "layout",
-            "pass",
-            "ms",
-            "GB/s",
-            "of copy (target)",
-            "/ grid (3)",
-            "/ depthw. (3)",
-        )  # fmt: skip
+        f"{'MB':>5} {'CxHxW/stride':<16} {'type':<8} {'layout':<6} {'pass':<9} "
+        f"{'ms':>9} {'GB/s':>7} {'of copy (target)':>20} {'/ grid (3)':>20} "
+        f"{'/ depthw. (3)':>20}"  # fmt: skip
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -294,7 +284,7 @@ def main() -> None:
                     row["pass"],
                     row["ms"],
                     row["gb_per_s"],
-                    "%s (%.2f)" % (verdict(row["of_copy"], target), target),
+                    f"{verdict(row['of_copy'], target)} ({target:.2f})",
                     verdict(row["grid"], TIMES_FASTER),
                     verdict(row["depthwise"], TIMES_FASTER),
                 ),
@@ -308,9 +298,7 @@ def main() -> None:
         ):
             values = [r[name] for r in rows if r["pass"] == passes and r[name] is not None]
             middle = statistics.median(values) if values else None
-            print(
-                "%-9s median %-10s target %.2f: %s" % (passes, name, least, verdict(middle, least))
-            )
+            print(f"{passes:<9} median {name:<10} target {least:.2f}: {verdict(middle, least)}")
 
 
 if __name__ == "__main__":

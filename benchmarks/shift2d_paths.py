@@ -48,7 +48,7 @@ def named(shape):
 def shown(row, title):
     print(
         "%-28s %-9s %4d x %4d x %2d / %d  %4.2f  " % ((title,) + row_key(row) + (row["reach"],))
-        + "  ".join("%5.2f" % row[key] for key in row if key.startswith("N") or key == "ratio"),
+        + "  ".join(f"{row[key]:5.2f}" for key in row if key.startswith("N") or key == "ratio"),
         flush=True,
     )
     return row
@@ -63,7 +63,7 @@ def without(threads, rounds):
     own = Program(threads, rounds)
     print("\nwithout a path over with it, NHWC")
     for path, passes, strides, reach in PATHS:
-        flags = "-DSSPQ_SHIFT2D_WITHOUT=k%s" % path, "-DSSPQ_SHIFT2D_WITHOUT_IN=k%s" % passes
+        flags = f"-DSSPQ_SHIFT2D_WITHOUT=k{path}", f"-DSSPQ_SHIFT2D_WITHOUT_IN=k{passes}"
         other = Program(threads, rounds, flags)
         for shape in SHAPES:
             if shape[-1] not in strides:
@@ -71,7 +71,7 @@ def without(threads, rounds):
             ratio = ratios(other, own, shape[1:], reach)["NHWC", passes.lower()]
             row = dict(named(shape), path=path.lower(), reach=reach, ratio=ratio)
             row["pass"] = passes.lower()
-            yield shown(row, "%s, %s" % (path.lower(), passes.lower()))
+            yield shown(row, f"{path.lower()}, {passes.lower()}")
 
 
 def against(folder, threads, rounds):
@@ -82,7 +82,7 @@ def against(folder, threads, rounds):
         for reach in (NEAR, FAR):
             row = dict(named(shape), reach=reach)
             for (layout, passes), ratio in ratios(other, own, shape[1:], reach).items():
-                row["%s %s" % (layout, passes)] = ratio
+                row[f"{layout} {passes}"] = ratio
             yield shown(row, "other")
 
 

@@ -158,17 +158,17 @@ def main() -> None:
         rows = rows_of(**measure(candidates, weights, args.bits, args.rounds))
 
     print(
-        "%d weights, %d centres, %d passes, medians of %d rounds"
-        % (args.weights, len(initial_centres(weights, args.bits)), PASSES, args.rounds)
+        f"{args.weights} weights, {len(initial_centres(weights, args.bits))} centres, {PASSES} "
+        f"passes, medians of {args.rounds} rounds"
     )
-    print("%-24s %8s %14s %12s %12s" % ("", "seconds", "times as fast", "centres", "indices"))
+    print(f"{'':<24} {'seconds':>8} {'times as fast':>14} {'centres':>12} {'indices':>12}")
     for row in rows:
         print("%(what)-24s %(seconds)8.2f %(times_as_fast)14.1f" % row, end="")
         if "centres_apart" in row:
             print(" %(centres_apart)12.1e %(indices_apart)12d" % row, end="")
         print()
     for name, value in memory_mb.items():
-        print("memory beside the weights, %-6s %4.0f MB" % (name, value))
+        print(f"memory beside the weights, {name:<6} {value:4.0f} MB")
     took = {row["what"]: row for row in rows}
     one, two = took["sspq, 1 thread"]["times_as_fast"], took["sspq, 2 threads"]["times_as_fast"]
     for what, value, bound, met in (
@@ -176,7 +176,7 @@ def main() -> None:
         ("2 threads against 1, more than", two / one, 1.0, two > one),
         ("megabytes, at most", memory_mb["native"], MEMORY, memory_mb["native"] <= MEMORY),
     ):
-        print("%-34s %6.1f %8.2f  %s" % (what, bound, value, "met" if met else "NOT MET"))
+        print(f"{what:<34} {bound:6.1f} {value:8.2f}  {'met' if met else 'NOT MET'}")
     if args.json:
         write_json(
             args.json,

@@ -181,7 +181,7 @@ def targets_of(
             measured = {w: ratio(took[other], took[this], w) for w in Took._fields}
             met = measured["wall"] >= bound if relation == ">=" else measured["wall"] <= bound
             yield {
-                "what": "%s, %d px, batch %d: %s / %s" % (passes, size, batch, other, this),
+                "what": f"{passes}, {size} px, batch {batch}: {other} / {this}",
                 "measured": measured,
                 "relation": relation,
                 "bound": bound,
@@ -200,14 +200,9 @@ def main() -> None:
     quieten()
 
     print(
-        "TensorFlow %s, %d threads, medians of %d rounds (evaluation: %d), CPU kernels: %s"
-        % (
-            TF_VERSION,
-            args.threads,
-            args.rounds,
-            args.rounds * ROUNDS["evaluation"],
-            oplib.cpu_versions()[0],
-        )
+        f"TensorFlow {TF_VERSION}, {args.threads} threads, medians of {args.rounds} rounds "
+        f"(evaluation: {args.rounds * ROUNDS['evaluation']}), CPU kernels: "
+        f"{oplib.cpu_versions()[0]}"
     )
     columns = ("px", "batch", "images/s", "CPU ms", "ResNet50/", "of CPU")
     print("%-11s %-22s %4s %6s %9s %9s %10s %7s" % (("pass", "network") + columns))
@@ -223,21 +218,15 @@ def main() -> None:
                     "%(pass)-11s %(network)-22s %(size)4d %(batch)6d %(images_per_second)9.1f "
                     "%(cpu_ms_per_image)9.1f"
                     % row
-                    + "%(wall)11.2f %(cpu)7.2f" % row["resnet50_over_this"],
+                    + "{wall:11.2f} {cpu:7.2f}".format(**row["resnet50_over_this"]),
                     flush=True,
                 )
-    print("\n%-66s %8s %7s %9s" % ("", "measured", "of CPU", "target"))
+    print(f"\n{'':<66} {'measured':>8} {'of CPU':>7} {'target':>9}")
     for target in targets:
         print(
-            "%-66s %8.2f %7.2f  %s %5.2f  %s"
-            % (
-                target["what"],
-                target["measured"]["wall"],
-                target["measured"]["cpu"],
-                target["relation"],
-                target["bound"],
-                "met" if target["met"] else "NOT MET",
-            )
+            f"{target['what']:<66} {target['measured']['wall']:8.2f} "
+            f"{target['measured']['cpu']:7.2f}  {target['relation']} {target['bound']:5.2f}  "
+            f"{'met' if target['met'] else 'NOT MET'}"
         )
     if args.json:
         files.write_json(

@@ -42,19 +42,19 @@ def positive(text: str) -> int:
     """The type of options that count something, for argparse."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1, got %s" % text)
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return number
 
 
 def megabytes(name: str, process: Any = "self") -> float:
     """Resident memory of a process: what it holds, VmRSS, or has held at most, VmHWM."""
-    with open("/proc/%s/status" % process) as f:
+    with open(f"/proc/{process}/status") as f:
         return next(int(line.split()[1]) for line in f if line.startswith(name + ":")) * 1024 / 1e6
 
 
 def forget_peak(process: Any = "self") -> None:
     """Lets VmHWM start over."""
-    with open("/proc/%s/clear_refs" % process, "w") as f:
+    with open(f"/proc/{process}/clear_refs", "w") as f:
         f.write("5")
 
 
@@ -106,5 +106,5 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("%s ended: its own error is above" % " ".join(self._command))
+            raise SystemExit(f"{' '.join(self._command)} ended: its own error is above")
         return json.loads(line)

@@ -33,7 +33,7 @@ def find_nvcc(environment: Mapping[str, str] = os.environ) -> Optional[str]:
         if environment.get(name):
             path = os.path.join(environment[name], "bin", "nvcc")
             if not os.access(path, os.X_OK):
-                raise CudaError("%s=%s, but there is no %s" % (name, environment[name], path))
+                raise CudaError(f"{name}={environment[name]}, but there is no {path}")
             return path
     return shutil.which("nvcc", path=environment.get("PATH", os.defpath))
 
@@ -49,14 +49,14 @@ def toolkit(nvcc: str) -> Toolkit:
     top = re.search(r"^#\$ TOP=(.*)$", _ask(nvcc, "--dryrun", "-c", "-x", "cu", os.devnull), re.M)
     known = sorted({int(n) for n in re.findall(r"\bsm_(\d+)\b", _ask(nvcc, "--help"))})
     if not (version and top and known):
-        raise CudaError("%s does not answer like nvcc" % nvcc)
+        raise CudaError(f"{nvcc} does not answer like nvcc")
     root = os.path.normpath(top.group(1).strip())
     folders = [os.path.join(root, name) for name in ("lib64", "lib")]
     lib = [d for d in folders if os.path.isfile(os.path.join(d, "libcudart_static.a"))]
     if not lib:
         raise CudaError(
-            "libcudart_static.a is in neither of %s: install the development files of the CUDA "
-            "runtime (Debian, Ubuntu: cuda-cudart-dev)" % " and ".join(folders)
+            f"libcudart_static.a is in neither of {' and '.join(folders)}: install the "
+            "development files of the CUDA runtime (Debian, Ubuntu: cuda-cudart-dev)"
         )
     return Toolkit(nvcc, version.group(1), os.path.join(root, "include"), lib[0], known)
 
@@ -70,9 +70,9 @@ def _ask(nvcc: str, *arguments: str) -> str:
             text=True,
         )
     except OSError as e:
-        raise CudaError("%s does not run: %s" % (nvcc, e)) from None
+        raise CudaError(f"{nvcc} does not run: {e}") from None
     if done.returncode != 0:
-        raise CudaError("%s %s failed:\n%s" % (nvcc, " ".join(arguments), done.stdout))
+        raise CudaError(f"{nvcc} {' '.join(arguments)} failed:\n{done.stdout}")
     return done.stdout
 
 
@@ -96,15 +96,15 @@ def architectures(known: List[int], wish: str = "") -> List[str]:
         if not match:
             raise CudaError(
                 "SSPQ_CUDA_ARCHS must be compute capabilities separated by semicolons, such as "
-                "'70;75;80+PTX', got %r" % wish
+                f"'70;75;80+PTX', got {wish!r}"
             )
         capability = int(match.group(1) + match.group(2))
         if capability not in known:
             raise CudaError(
-                "SSPQ_CUDA_ARCHS=%s: this nvcc does not compile for %d, but for %s"
-                % (wish, capability, ", ".join(str(n) for n in known))
+                f"SSPQ_CUDA_ARCHS={wish}: this nvcc does not compile for {capability}, but for "
+                f"{', '.join(str(n) for n in known)}"
             )
-        chosen.append("%d%s" % (capability, match.group(3) or ""))
+        chosen.append(f"{capability}{match.group(3) or ''}")
     return chosen
 
 
@@ -113,7 +113,7 @@ def code_flags(chosen: List[str]) -> List[str]:
     flags = []
     for name in chosen:
         number = name.split("+")[0]
-        flags += ["-gencode", "arch=compute_%s,code=sm_%s" % (number, number)]
+        flags += ["-gencode", f"arch=compute_{number},code=sm_{number}"]
         if name.endswith("+PTX"):
-            flags += ["-gencode", "arch=compute_%s,code=compute_%s" % (number, number)]
+            flags += ["-gencode", f"arch=compute_{number},code=compute_{number}"]
     return flags

@@ -34,8 +34,8 @@ def read_net(caffemodel: str, prototxt: str) -> Any:
     """
     for path in (caffemodel, prototxt):
         if not os.path.isfile(path):
-            raise CaffeError("%s: there is no such file" % path)
-    with _opencv("OpenCV cannot read %s with %s" % (caffemodel, prototxt)):
+            raise CaffeError(f"{path}: there is no such file")
+    with _opencv(f"OpenCV cannot read {caffemodel} with {prototxt}"):
         return cv2.dnn.readNetFromCaffe(prototxt, caffemodel)
 
 
@@ -51,7 +51,7 @@ def variables(net: Any) -> Variables:
     """
     result: Variables = {}
     for name in net.getLayerNames():
-        with _opencv("OpenCV refuses the layer %s" % name):
+        with _opencv(f"OpenCV refuses the layer {name}"):
             layer = net.getLayer(net.getLayerId(name))
         blobs = [np.asarray(blob) for blob in layer.blobs]
         if not blobs:
@@ -63,14 +63,14 @@ def variables(net: Any) -> Variables:
             result[name + "/W"] = blobs[0].reshape(blobs[0].shape[-2:]).T
         else:
             raise CaffeError(
-                "layer %s is a %s with weights, expected Convolution and InnerProduct alone"
-                % (name, layer.type)
+                f"layer {name} is a {layer.type} with weights, expected Convolution and "
+                "InnerProduct alone"
             )
         if len(blobs) > 1:
             result[name + "/b"] = blobs[1].ravel()
     for name, value in result.items():
         if not np.isfinite(value).all():
-            raise CaffeError("%s holds values that are not finite" % name)
+            raise CaffeError(f"{name} holds values that are not finite")
     return result
 
 
@@ -101,11 +101,11 @@ def convert(
         ValueError: an argument is outside its range.
     """
     if not output.endswith(NPZ):
-        raise CaffeError("`output` must end in %s, got %r" % (NPZ, output))
+        raise CaffeError(f"`output` must end in {NPZ}, got {output!r}")
     net = read_net(caffemodel, prototxt)
     values = variables(net)
     if LOGITS + "/b" not in values:
-        raise CaffeError("%s has no weights and biases for the layer %s" % (caffemodel, LOGITS))
+        raise CaffeError(f"{caffemodel} has no weights and biases for the layer {LOGITS}")
     model = AlexNet(len(values[LOGITS + "/b"]), image_size, width=width)
     wanted = inference_graph(model).get_collection("trainable_variables")
     wrong = mismatch(
@@ -114,15 +114,15 @@ def convert(
     )
     if wrong:
         raise CaffeError(
-            "%s does not hold %s: %s; shapes are [height, width, inputs / groups, outputs] or "
-            "[inputs, outputs]" % (caffemodel, model.NAME, wrong)
+            f"{caffemodel} does not hold {model.NAME}: {wrong}; shapes are [height, width, "
+            "inputs / groups, outputs] or [inputs, outputs]"
         )
     try:
         with replacing(output) as temporary:
             np.savez(temporary, **values)
             off = _difference(net, model, temporary)
     except OSError as e:
-        raise CaffeError("%s cannot be written: %s" % (output, e)) from e
+        raise CaffeError(f"{output} cannot be written: {e}") from e
     return model, off
 
 
@@ -147,9 +147,9 @@ def _difference(net: Any, model: AlexNet, path: str) -> float:
     off = float(np.abs(logits - expected).max() / np.abs(expected).max())
     if not off <= TOLERANCE:
         raise CaffeError(
-            "Caffe's network computes something else than %s: its logits are off by %.2g of the "
-            "largest, expected at most %g; do the order of its layers and their settings agree?"
-            % (model.NAME, off, TOLERANCE)
+            f"Caffe's network computes something else than {model.NAME}: its logits are off by "
+            f"{off:.2g} of the largest, expected at most {TOLERANCE:g}; do the order of its "
+            "layers and their settings agree?"
         )
     return off
 
@@ -160,4 +160,4 @@ def _opencv(failure: str) -> Iterator[None]:
     try:
         yield
     except cv2.error as e:
-        raise CaffeError("%s: %s" % (failure, " ".join(str(e).split()))) from e
+        raise CaffeError(f"{failure}: {' '.join(str(e).split())}") from e

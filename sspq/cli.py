@@ -22,17 +22,17 @@ def _report(args: argparse.Namespace) -> None:
 
     if slq.is_slq(args.folder):
         print(slq.report_slq(args.folder))
-        written = "report.json, %s and %s" % (slq.STAGES, slq.LAYERS)
+        written = f"report.json, {slq.STAGES} and {slq.LAYERS}"
     else:
         print(chain.report_chain(args.folder))
         written = "report.json and curves.png"
-    print("\n%s are in %s" % (written, os.path.abspath(args.folder)))
+    print(f"\n{written} are in {os.path.abspath(args.folder)}")
 
 
 def _demo_images(args: argparse.Namespace) -> None:
     from sspq.data import demo_tree
 
-    print("The demo's images are in %s" % demo_tree.write(args.folder))
+    print(f"The demo's images are in {demo_tree.write(args.folder)}")
 
 
 def _convert_caffe(args: argparse.Namespace) -> None:
@@ -44,8 +44,8 @@ def _convert_caffe(args: argparse.Namespace) -> None:
         args.caffemodel, args.prototxt, args.output, args.image_size, args.width
     )
     print(
-        "%s: %s for %d classes; logits as OpenCV's to %.1g of the largest"
-        % (args.output, model.NAME, model.num_classes, off)
+        f"{args.output}: {model.NAME} for {model.num_classes} classes; logits as OpenCV's to "
+        f"{off:.1g} of the largest"
     )
 
 
@@ -78,7 +78,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     except USER_ERRORS as e:
         if told_whole():
             raise
-        print("sspq: %s" % line_of(e), file=sys.stderr)
+        print(f"sspq: {line_of(e)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sspq: interrupted", file=sys.stderr)

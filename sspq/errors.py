@@ -25,4 +25,4 @@ def line_of(error: Exception, batch: Optional[int] = None) -> str:
     first = str(error).split("\n")[0]  # the rest are hints for programmers, and where ops were made
     if batch is None or not (isinstance(error, MemoryError) or "OOM" in first):
         return first
-    return "out of memory with a `--batch` of %d, a smaller one takes less: %s" % (batch, first)
+    return f"out of memory with a `--batch` of {batch}, a smaller one takes less: {first}"

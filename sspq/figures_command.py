@@ -48,10 +48,10 @@ def _of_checkpoint(args: argparse.Namespace) -> List[str]:
         kernels.setdefault(source.model.weight_bits.of(name), {})[name] = values
     for bits, group in sorted(kernels.items()):
         if bits <= weights.LEVEL_BITS:
-            path = _in(args, "levels-%dbit.png" % bits)
+            path = _in(args, f"levels-{bits}bit.png")
             drawn.append(weights.draw_levels(group, bits, path))
         else:
-            print("no levels of %d kernels: they have %d bits" % (len(group), bits))
+            print(f"no levels of {len(group)} kernels: they have {bits} bits")
     if not kernels:
         print("no levels: the model quantizes no weights")
     return drawn

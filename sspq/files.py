@@ -64,4 +64,4 @@ def read_json(path: str) -> Any:
         try:
             return json.load(f)
         except ValueError as e:
-            raise ValueError("%s is not a JSON file: %s" % (path, e)) from e
+            raise ValueError(f"{path} is not a JSON file: {e}") from e

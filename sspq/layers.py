@@ -21,7 +21,7 @@ def _pair(name: str, value: Any) -> Tuple[int, int]:
     pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(is_int(v) and v >= 1 for v in pair):
         raise ValueError(
-            "Shift2D: `%s` must be an int of at least 1 or a pair of them, got %r" % (name, value)
+            f"Shift2D: `{name}` must be an int of at least 1 or a pair of them, got {value!r}"
         )
     return int(pair[0]), int(pair[1])
 
@@ -29,7 +29,7 @@ def _pair(name: str, value: Any) -> Tuple[int, int]:
 def _one_of_two_spellings(layer_args: Any, name: str, other: str) -> None:
     if other in layer_args:
         if name in layer_args:
-            raise ValueError("Shift2D: give `%s` or `%s`, not both" % (name, other))
+            raise ValueError(f"Shift2D: give `{name}` or `{other}`, not both")
         layer_args[name] = layer_args.pop(other)
 
 
@@ -91,21 +91,21 @@ def _shift2d_layer(
     channels = inputs.shape.as_list()[1 if data_format == "NCHW" else 3]
     if channels is None:
         raise ValueError(
-            "Shift2D: the number of channels of the input must be known, got %s" % inputs
+            f"Shift2D: the number of channels of the input must be known, got {inputs}"
         )
     if shift_size is None:
         shift_size = channels
     if (n_shift, shift_size) != (2, channels):
         raise ValueError(
-            "Shift2D: (n_shift, shift_size) must be (2, %d), 2 and the input's channels, "
-            "got (%r, %r)" % (channels, n_shift, shift_size)
+            f"Shift2D: (n_shift, shift_size) must be (2, {channels}), 2 and the input's channels, "
+            f"got ({n_shift!r}, {shift_size!r})"
         )
     padding = padding.upper() if isinstance(padding, str) else padding
     if padding not in PADDINGS:
-        raise ValueError("Shift2D: `padding` must be one of %s, got %r" % (PADDINGS, padding))
+        raise ValueError(f"Shift2D: `padding` must be one of {PADDINGS}, got {padding!r}")
     if not isinstance(lr_mult, numbers.Real) or not 0 <= lr_mult < math.inf:
         raise ValueError(
-            "Shift2D: `lr_mult` must be a finite number of at least 0, got %r" % (lr_mult,)
+            f"Shift2D: `lr_mult` must be a finite number of at least 0, got {lr_mult!r}"
         )
     stride_h, stride_w = _pair("stride", stride)
     pads = [1 if padding == "AUTO" and s > 1 else 0 for s in (stride_h, stride_w)]

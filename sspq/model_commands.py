@@ -43,8 +43,10 @@ def add_settings(p: argparse.ArgumentParser, linear_bits: bool = True) -> None:
     p.add_argument(
         "--model",
         metavar="NAME",
-        help="one of %s; by default what run.json beside the checkpoint says"
-        % ", ".join(sorted(models.MODELS)),
+        help=(
+            f"one of {', '.join(sorted(models.MODELS))}; by default what run.json beside the "
+            "checkpoint says"
+        ),
     )
     p.add_argument("--bitw", type=int, help="bits of the weights, 1 to 32")
     p.add_argument("--bita", type=int, help="bits of the activations, 1 to 32")
@@ -74,7 +76,7 @@ def open_model(args: argparse.Namespace) -> Checkpoint:
 def _summary(args: argparse.Namespace) -> None:
     top1 = args.top1
     if top1 is not None and not 0 <= top1 <= 100:
-        raise ValueError("`--top1` must be from 0 to 100, got %r" % top1)
+        raise ValueError(f"`--top1` must be from 0 to 100, got {top1!r}")
     if args.checkpoint:
         source = open_model(args)
         graph = inference_graph(source.model)
@@ -100,8 +102,8 @@ def _pack(args: argparse.Namespace) -> None:
     least = 1 if args.data else 0
     if args.images < least:
         raise ValueError(
-            "`--images` must be at least %d%s, got %d"
-            % (least, " with `--data`" if args.data else "", args.images)
+            f"`--images` must be at least {least}{' with `--data`' if args.data else ''}, got "
+            f"{args.images}"
         )
     source = open_model(args)
     # Ahead of the packed file: without the images, an old one stays as it is.
@@ -139,8 +141,8 @@ def _compare(
         largest = max(largest, np.abs(one).max())
     what = "test images" if args.data else "images of noise"
     print(
-        "logits of %d %s%s: off by at most %.2g, of %.2g; the largest is the same in %d"
-        % (count, what, ", all there are" if count < args.images else "", off, largest, same)
+        f"logits of {count} {what}{', all there are' if count < args.images else ''}: off by "
+        f"at most {off:.2g}, of {largest:.2g}; the largest is the same in {same}"
     )
 
 
@@ -148,10 +150,10 @@ def _size_line(path: str, size: int, packed: container.Packed) -> str:
     """The file's size, beside that of its tensors with every code at its own bits."""
     tensors = packed.nbytes
     if size < tensors:
-        beside = "%.1f %% of the tensors' %d, by entropy coding" % (100 * size / tensors, tensors)
+        beside = f"{100 * size / tensors:.1f} % of the tensors' {tensors}, by entropy coding"
     else:
-        beside = "tensors %d, header %d" % (tensors, size - tensors)
-    return "%s: %d bytes = %.3f MiB: %s" % (path, size, size / MIB, beside)
+        beside = f"tensors {tensors}, header {size - tensors}"
+    return f"{path}: {size} bytes = {size / MIB:.3f} MiB: {beside}"
 
 
 def _format(args: argparse.Namespace) -> str:
@@ -160,18 +162,18 @@ def _format(args: argparse.Namespace) -> str:
     chosen = args.format or of_ending
     if chosen is None or (chosen in _ENDINGS or of_ending) and chosen != of_ending:
         raise ValueError(
-            "`--output` must end in .onnx or .pb, or be a folder with --format savedmodel, got %s%s"
-            % (args.output, " with --format %s" % args.format if args.format else "")
+            "`--output` must end in .onnx or .pb, or be a folder with --format savedmodel, got "
+            f"{args.output}{f' with --format {args.format}' if args.format else ''}"
         )
     if chosen == "onnx" and args.keep_shift:
         raise ValueError("`--keep-shift` is for TensorFlow; ONNX has no such operator")
     if chosen != "onnx" and args.int8:
-        raise ValueError("`--int8` is for ONNX, got %s" % args.output)
+        raise ValueError(f"`--int8` is for ONNX, got {args.output}")
     if args.int8 and args.calibrate is None:
         raise ValueError("`--calibrate` is missing: `--int8` needs images for the activations")
     for name in ("calibrate", "images"):
         if not args.int8 and getattr(args, name) is not None:
-            raise ValueError("`--%s` is for `--int8`" % name)
+            raise ValueError(f"`--{name}` is for `--int8`")
     return chosen
 
 
@@ -179,7 +181,7 @@ def _export(args: argparse.Namespace) -> None:
     chosen = _format(args)
     if args.file.endswith(container.ENDING):
         if args.model or _settings(args):
-            raise ValueError("%s says itself which model it is; drop the options" % args.file)
+            raise ValueError(f"{args.file} says itself which model it is; drop the options")
         packed = container.read(args.file)
     else:
         packed = pack(open_checkpoint(args.file, args.model, **_settings(args)))
@@ -193,12 +195,12 @@ def _export(args: argparse.Namespace) -> None:
     else:
         save = frozen.save_graph if chosen == "graph" else frozen.save_model
         size = save(args.output, packed, args.keep_shift)
-    print("%s: %d bytes = %.3f MiB" % (args.output, size, size / MIB))
+    print(f"{args.output}: {size} bytes = {size / MIB:.3f} MiB")
 
 
 def _check_ending(output: str, ending: str) -> None:
     if not output.endswith(ending):
-        raise ValueError("`--output` must end in %s, got %r" % (ending, output))
+        raise ValueError(f"`--output` must end in {ending}, got {output!r}")
 
 
 def _unpack(args: argparse.Namespace) -> None:
@@ -207,8 +209,8 @@ def _unpack(args: argparse.Namespace) -> None:
     with replacing(args.output) as temporary, open(temporary, "wb") as f:
         np.savez(f, **values)
     print(
-        "%s: %d variables, with the values that the graph computes with: load them with `--bitw 32`"
-        % (args.output, len(values))
+        f"{args.output}: {len(values)} variables, with the values that the graph computes "
+        "with: load them with `--bitw 32`"
     )
 
 
@@ -242,7 +244,7 @@ def _inspect(args: argparse.Namespace) -> None:
         for name, t in tensors.items()
     ]
     print(tabulate(rows, ("tensor", "scheme", "bits", "shape", "bytes", "values")))
-    print("\n%s\n%s" % (json.dumps(packed.model), json.dumps(packed.facts)))
+    print(f"\n{json.dumps(packed.model)}\n{json.dumps(packed.facts)}")
     print(_size_line(args.file, size, packed))
 
 
@@ -253,8 +255,8 @@ def _eval(args: argparse.Namespace) -> None:
         print(json.dumps(result, indent=2))
     else:
         print(
-            "%s (%s)  top-1 %.2f %%  top-5 %.2f %%"
-            % (args.file, chosen.kind, result["top1"], result["top5"])
+            f"{args.file} ({chosen.kind})  top-1 {result['top1']:.2f} %  top-5 "
+            f"{result['top5']:.2f} %"
         )
 
 
@@ -266,7 +268,7 @@ def _predict(args: argparse.Namespace) -> None:
     for path, row in zip(args.images, images.probabilities(chosen.logits(batch))):
         print(path)
         for k in np.argsort(-row, kind="stable")[:5]:
-            print("  %7.3f %%  %s" % (100 * row[k], labels[k]))
+            print(f"  {100 * row[k]:7.3f} %  {labels[k]}")
 
 
 def _labels(path: Optional[str], count: int) -> List[str]:
@@ -276,8 +278,7 @@ def _labels(path: Optional[str], count: int) -> List[str]:
         names = f.read().splitlines()
     if len(names) != count:
         raise ValueError(
-            "`--labels`: %s has %d lines, expected one for each of %d classes"
-            % (path, len(names), count)
+            f"`--labels`: {path} has {len(names)} lines, expected one for each of {count} classes"
         )
     return names
 
@@ -342,7 +343,7 @@ def add(commands: Any) -> None:
     p.add_argument(
         "--images",
         type=int,
-        help="to calibrate on, by default %d of the training images" % CALIBRATION_IMAGES,
+        help=f"to calibrate on, by default {CALIBRATION_IMAGES} of the training images",
     )
     add_settings(p)
 

@@ -79,14 +79,12 @@ MODELS: Dict[str, Entry] = {
     ),
 }
 for _depth in BLOCKS:
-    MODELS.setdefault("lspq%d" % _depth, _imagenet("resnet_model4", "QresIBShift", _depth))
-    MODELS.setdefault("sspq%d" % _depth, _imagenet("resnet_model2", "QresIBShift", _depth))
+    MODELS.setdefault(f"lspq{_depth}", _imagenet("resnet_model4", "QresIBShift", _depth))
+    MODELS.setdefault(f"sspq{_depth}", _imagenet("resnet_model2", "QresIBShift", _depth))
     for _mode in MODES:
         if _depth >= 50 or _mode not in ("se", "resnext32x4d", "QresIBShift"):
             if _mode != "QresIBShift":
-                MODELS.setdefault(
-                    "%s%d" % (_mode, _depth), _imagenet("resnet_model3", _mode, _depth)
-                )
+                MODELS.setdefault(f"{_mode}{_depth}", _imagenet("resnet_model3", _mode, _depth))
 
 # describe()["model"]: the factory, and the arguments that the name stands for.
 _DESCRIBED: Dict[str, Tuple[Factory, Dict[str, Any]]] = {
@@ -96,7 +94,7 @@ _DESCRIBED: Dict[str, Tuple[Factory, Dict[str, Any]]] = {
 }
 _DESCRIBED.update(
     (
-        "%s %s%d" % (graph, mode, depth),
+        f"{graph} {mode}{depth}",
         (ImageNetSSPQ, {"graph": graph, "mode": mode, "depth": depth}),
     )
     for graph in GRAPHS
@@ -123,8 +121,7 @@ def _make(name: str, factory: Factory, settings: Mapping[str, Any]) -> Classifie
     for key, value in settings.items():
         if key not in _accepted(factory):
             raise ValueError(
-                "%s has no `%s` (%r); it knows %s"
-                % (name, key, value, ", ".join(_accepted(factory)))
+                f"{name} has no `{key}` ({value!r}); it knows {', '.join(_accepted(factory))}"
             )
     return factory(**settings)
 
@@ -136,7 +133,7 @@ def build(name: str, **settings: Any) -> Classifier:
         ValueError: there is none of that name, or it does not know a setting.
     """
     if name not in MODELS:
-        raise ValueError("`model` must be one of %s, got %r" % (", ".join(sorted(MODELS)), name))
+        raise ValueError(f"`model` must be one of {', '.join(sorted(MODELS))}, got {name!r}")
     entry = MODELS[name]
     return _make(name, entry.factory, {**entry.settings, **settings})
 
@@ -159,11 +156,11 @@ def rebuild(description: Any, **settings: Any) -> Classifier:
     """
     name = description.get("model") if isinstance(description, dict) else None
     if not isinstance(name, str) or name not in _DESCRIBED:
-        raise ValueError("no model describes itself as %.200r" % (name,))
+        raise ValueError(f"no model describes itself as {name!r:.200}")
     factory, own = _DESCRIBED[name]
     bits = description.get("bits")
     if not isinstance(bits, dict):
-        raise ValueError("%s: `bits` must be an object, got %.200r" % (name, bits))
+        raise ValueError(f"{name}: `bits` must be an object, got {bits!r:.200}")
     accepted = _accepted(factory)
     # A network without a setting for its bits has 32.
     given = {
@@ -174,7 +171,7 @@ def rebuild(description: Any, **settings: Any) -> Classifier:
     given.update((k, description[k]) for k in IDENTITY if k in description and k in accepted)
     model = _make(name, factory, {**own, **given, **settings})
     if not settings and identity(model) != {k: description.get(k) for k in identity(model)}:
-        raise ValueError("%s: the description %.300r is incomplete" % (name, description))
+        raise ValueError(f"{name}: the description {description!r:.300} is incomplete")
     return model
 
 
@@ -191,10 +188,7 @@ def compare_with_published(name: str) -> Optional[str]:
         return None
     row = next(r for r in results.published() if r.name == published.row)
     size = trainable_size(build(name, **published.settings)).quantized_bytes / MIB
-    return "published       %.2f MB at %.2f %% top-1; the graph has %.3f MiB (%+.2f %%): %s" % (
-        row.mb,
-        row.top1,
-        size,
-        100 * (size / row.mb - 1),
-        published.note,
+    return (
+        f"published       {row.mb:.2f} MB at {row.top1:.2f} % top-1; the graph has {size:.3f} MiB "
+        f"({100 * (size / row.mb - 1):+.2f} %): {published.note}"
     )

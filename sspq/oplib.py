@@ -30,14 +30,12 @@ def build_info() -> Dict[str, Any]:
         OpLibraryError: there is no library, or no record beside it.
     """
     if not (os.path.isfile(LIB_PATH) and os.path.isfile(BUILD_INFO_PATH)):
-        raise OpLibraryError(
-            "sspq's op library is not built: %s is missing.\n%s" % (LIB_PATH, _REBUILD)
-        )
+        raise OpLibraryError(f"sspq's op library is not built: {LIB_PATH} is missing.\n{_REBUILD}")
     with open(BUILD_INFO_PATH) as f:
         try:
             return json.load(f)
         except ValueError as e:
-            raise OpLibraryError("%s is damaged: %s\n%s" % (BUILD_INFO_PATH, e, _REBUILD)) from e
+            raise OpLibraryError(f"{BUILD_INFO_PATH} is damaged: {e}\n{_REBUILD}") from e
 
 
 def check_build(info: Dict[str, Any], running: str = TF_VERSION) -> None:
@@ -45,8 +43,8 @@ def check_build(info: Dict[str, Any], running: str = TF_VERSION) -> None:
     built_for = info.get("tensorflow")
     if built_for != running:
         raise OpLibraryError(
-            "sspq's op library was built for TensorFlow %s, but TensorFlow %s is running (%s).\n%s"
-            % (built_for, running, LIB_PATH, _REBUILD)
+            f"sspq's op library was built for TensorFlow {built_for}, but TensorFlow {running} "
+            f"is running ({LIB_PATH}).\n{_REBUILD}"
         )
 
 
@@ -66,8 +64,8 @@ def load() -> Any:
     wish, names = os.environ.get("SSPQ_CPU"), _cpu_versions()
     if wish and wish not in names:
         raise OpLibraryError(
-            "SSPQ_CPU=%s: must be one of %s, which this machine runs, or not set, for the first"
-            % (wish, ", ".join(names))
+            f"SSPQ_CPU={wish}: must be one of {', '.join(names)}, which this machine runs, or "
+            "not set, for the first"
         )
     return ops
 

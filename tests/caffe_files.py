@@ -98,7 +98,7 @@ def write_prototxt(path, width, image_size, num_classes, *, groups=2, alpha=1e-4
     lines = [
         'name: "AlexNet"',
         'layer { name: "data" type: "Input" top: "data"',
-        "  input_param { shape { dim: 1 dim: 3 dim: %d dim: %d } } }" % (image_size, image_size),
+        f"  input_param {{ shape {{ dim: 1 dim: 3 dim: {image_size} dim: {image_size} }} }} }}",
     ]
     top = "data"
 
@@ -106,36 +106,35 @@ def write_prototxt(path, width, image_size, num_classes, *, groups=2, alpha=1e-4
         nonlocal top
         out = top if in_place else name
         lines.append(
-            'layer { name: "%s" type: "%s" bottom: "%s" top: "%s" %s }'
-            % (name, kind, top, out, parameters)
+            f'layer {{ name: "{name}" type: "{kind}" bottom: "{top}" top: "{out}" {parameters} }}'
         )
         top = out
 
     def convolution(number, features, parameters):
-        text = "convolution_param { num_output: %d %s }" % (features * width, parameters)
-        layer("conv%d" % number, "Convolution", text)
-        layer("relu%d" % number, "ReLU", in_place=True)
+        text = f"convolution_param {{ num_output: {features * width} {parameters} }}"
+        layer(f"conv{number}", "Convolution", text)
+        layer(f"relu{number}", "ReLU", in_place=True)
 
     def inner_product(number, units):
-        layer("fc%d" % number, "InnerProduct", "inner_product_param { num_output: %d }" % units)
+        layer(f"fc{number}", "InnerProduct", f"inner_product_param {{ num_output: {units} }}")
 
-    norm = "lrn_param { local_size: 5 alpha: %g beta: 0.75 }" % alpha
+    norm = f"lrn_param {{ local_size: 5 alpha: {alpha:g} beta: 0.75 }}"
     pool = "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"
     then = [("norm%d", "LRN", norm), ("pool%d", "Pooling", pool)][:: -1 if pool_first else 1]
     convolution(1, 96, "kernel_size: 11 stride: 4")
     for name, kind, parameters in then:
         layer(name % 1, kind, parameters)
-    convolution(2, 256, "pad: 2 kernel_size: 5 group: %d" % groups)
+    convolution(2, 256, f"pad: 2 kernel_size: 5 group: {groups}")
     for name, kind, parameters in then:
         layer(name % 2, kind, parameters)
     convolution(3, 384, "pad: 1 kernel_size: 3")
-    convolution(4, 384, "pad: 1 kernel_size: 3 group: %d" % groups)
-    convolution(5, 256, "pad: 1 kernel_size: 3 group: %d" % groups)
+    convolution(4, 384, f"pad: 1 kernel_size: 3 group: {groups}")
+    convolution(5, 256, f"pad: 1 kernel_size: 3 group: {groups}")
     layer("pool5", "Pooling", pool)
     for number in (6, 7):
         inner_product(number, 4096 * width)
-        layer("relu%d" % number, "ReLU", in_place=True)
-        layer("drop%d" % number, "Dropout", "dropout_param { dropout_ratio: 0.5 }", in_place=True)
+        layer(f"relu{number}", "ReLU", in_place=True)
+        layer(f"drop{number}", "Dropout", "dropout_param { dropout_ratio: 0.5 }", in_place=True)
     inner_product(8, num_classes)
     layer("prob", "Softmax")
     with open(str(path), "w") as f:

@@ -65,17 +65,15 @@ def survive(chain, log, kills, rng):
             process = start(chain, log, out)
             wait_for_moment(process, chain, log, epoch, rng.uniform(0, 20))
             if process.returncode is not None:
-                print("kill %2d: came too late, the chain had ended" % (k + 1), flush=True)
+                print(f"kill {(k + 1):2d}: came too late, the chain had ended", flush=True)
                 return process.returncode
             alone = k % 2 == 0
             (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
             process.wait()
             print(
-                "kill %2d, %s: epochs done of %s"
-                % (
-                    k + 1,
-                    "script alone" if alone else "all",
-                    dict(zip(CHAINS[chain][0], epochs_done(chain, log))),
+                (
+                    f"kill {k + 1:2d}, {'script alone' if alone else 'all'}: epochs done of "
+                    f"{dict(zip(CHAINS[chain][0], epochs_done(chain, log)))}"
                 ),
                 flush=True,
             )
@@ -102,21 +100,21 @@ def problems(chain, log, reference):
             report = json.load(f)
         epochs = [int(row["epoch"]) for row in figures(folder)]
         if epochs != list(range(1, report["epochs"] + 1)):
-            yield "%s: history has epochs %s" % (step, epochs)
+            yield f"{step}: history has epochs {epochs}"
         for prefix in checkpoint.prefixes(folder):
             if checkpoint.damage(prefix):
-                yield "%s: %s" % (step, checkpoint.damage(prefix))
+                yield f"{step}: {checkpoint.damage(prefix)}"
         if reference:
             other = os.path.join(reference, step)
             if figures(folder) != figures(other):
-                yield "%s: figures differ from the undisturbed run" % step
+                yield f"{step}: figures differ from the undisturbed run"
             ours, theirs = weights(folder), weights(other)
             different = [n for n in theirs if not np.array_equal(ours.get(n), theirs[n])]
             if different or set(ours) != set(theirs):
-                yield "%s: %d variables differ" % (step, len(different))
+                yield f"{step}: {len(different)} variables differ"
     for name in results:
         if not os.path.exists(os.path.join(log, name)):
-            yield "%s is missing" % name
+            yield f"{name} is missing"
 
 
 def main():
@@ -133,12 +131,12 @@ def main():
     os.makedirs(args.log)
     begin = time.time()
     status = survive(args.chain, args.log, args.kills, random.Random(args.seed))
-    found = ["exit status %d, see output.txt" % status] if status else []
+    found = [f"exit status {status}, see output.txt"] if status else []
     if not found:
         found = list(problems(args.chain, args.log, args.reference))
     for line in found:
         print("PROBLEM", line)
-    print("%s, %.0f s in all" % ("not valid" if found else "valid", time.time() - begin))
+    print(f"{'not valid' if found else 'valid'}, {time.time() - begin:.0f} s in all")
     return 1 if found else 0
 
 

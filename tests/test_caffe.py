@@ -68,7 +68,7 @@ def test_blobs_become_variables_in_the_graph_s_order(tmp_path):
     files = Files(tmp_path)
     files.convert()
     values = np.load(files.output)
-    names = ["conv%d" % i for i in range(1, 6)] + ["fc%d" % i for i in range(6, 9)]
+    names = [f"conv{i}" for i in range(1, 6)] + [f"fc{i}" for i in range(6, 9)]
     assert sorted(values.files) == sorted(n + end for n in names for end in ("/W", "/b"))
     # Of output 9, in the second group, the weight for that group's input 1 at row 4, column 0.
     assert values["conv2/W"][4, 0, 1, 9] == files.blob("conv2", 0)[9, 1, 4, 0]

@@ -19,7 +19,7 @@ def test_help_lists_every_option_and_sets_nothing_up(checkout, tools, chain):
     done = bash(chain, "--help", cwd=checkout, PATH=tools)
     assert done.returncode == 0
     for option in OPTIONS[chain].split():
-        assert "\n  --%s " % option in done.stdout
+        assert f"\n  --{option} " in done.stdout
     assert not (checkout / ".venv").exists()
 
 
@@ -103,7 +103,7 @@ def test_the_demo_of_slq_trains_the_float32_network_first(checkout, model):
         checkout, "SLQ.sh", "--demo", "--model", model, "--method", "mlq", "--log", "L"
     )
     for command in (float32, slq):
-        assert "--model %s --data digits" % model in command
+        assert f"--model {model} --data digits" in command
     assert "--method float32" in float32 and "--log L/float32 --resume" in float32
     assert "--method mlq" in slq and "--load L/float32" in slq
 
@@ -128,7 +128,7 @@ def test_a_demo_refuses_what_it_would_pass_over(checkout, tools, chain, options)
     for given in ((*options, "--demo"), ("--demo", *options)):
         done = bash(chain, *given, cwd=checkout, PATH=tools)
         assert done.returncode == 2
-        assert done.stderr.endswith("--demo brings images of its own: drop %s\n" % options[0])
+        assert done.stderr.endswith(f"--demo brings images of its own: drop {options[0]}\n")
     assert not (checkout / ".venv").exists()
 
 

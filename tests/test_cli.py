@@ -53,7 +53,7 @@ def test_env_tells_why_slq_is_not_compiled(wish, name, monkeypatch):
     monkeypatch.setattr(environment.native, "LIB_PATH", "/nowhere/libsspq_slq.so")
     environment.native.load.cache_clear()
     text = environment.format_environment(environment.environment())
-    assert "slq              %s (" % name in text and "/nowhere/libsspq_slq.so" in text
+    assert f"slq              {name} (" in text and "/nowhere/libsspq_slq.so" in text
     environment.native.load.cache_clear()
 
 

@@ -26,7 +26,7 @@ KERNELS = ["CPU float32", "CPU float64", "GPU float16", "GPU float32", "GPU floa
 
 def run(command, **kwargs):
     done = subprocess.run(command, capture_output=True, text=True, **kwargs)
-    assert done.returncode == 0, "%s\n%s" % (command, (done.stdout + done.stderr)[-4000:])
+    assert done.returncode == 0, f"{command}\n{(done.stdout + done.stderr)[-4000:]}"
     return done.stdout
 
 
@@ -46,7 +46,7 @@ def gpu_python():
     """An interpreter whose TensorFlow is tensorflow-gpu."""
     python, stamp = os.path.join(FOLDER, "bin", "python"), os.path.join(FOLDER, "sspq-stamp")
     with open(REQUIREMENTS) as f:
-        wanted = "%s %s" % (sys.executable, f.read())
+        wanted = f"{sys.executable} {f.read()}"
     if os.path.exists(stamp):
         with open(stamp) as f:
             if f.read() == wanted:
@@ -68,7 +68,7 @@ def package(toolkit, gpu_python):
     """The folder with the package, built as ``setup.py`` does it without being told about CUDA."""
     target = os.path.join(ROOT, "build", "cuda", "lib")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SSPQ_")}
-    environment["SSPQ_CUDA_ARCHS"] = "%d+PTX" % toolkit.architectures[0]  # one, to save time
+    environment["SSPQ_CUDA_ARCHS"] = f"{toolkit.architectures[0]}+PTX"  # one, to save time
     # What needs no TensorFlow was compiled for the other one: the same folder of objects.
     command = [gpu_python, "setup.py", "-q", "build", "--build-lib", target]
     run(command, cwd=ROOT, env=environment)
@@ -89,7 +89,7 @@ def test_cpu_and_gpu_kernels_are_registered_for_every_type(state):
 def test_the_record_tells_with_what_the_kernels_were_compiled(state, toolkit):
     assert state["build"]["cuda"] is True
     assert state["build"]["nvcc"] == toolkit.version
-    assert state["build"]["cuda_archs"] == ["%d+PTX" % toolkit.architectures[0]]
+    assert state["build"]["cuda_archs"] == [f"{toolkit.architectures[0]}+PTX"]
 
 
 def test_the_cuda_runtime_is_inside_the_library_and_hidden(state):

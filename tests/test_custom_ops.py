@@ -41,5 +41,5 @@ def test_files_include_only_what_their_folder_may_know():
         folder = os.path.relpath(os.path.dirname(name), "custom_ops")
         seen.add(folder)
         for other in includes(name):
-            assert other == folder or other in ALLOWED[folder], "%s includes %s" % (name, other)
+            assert other == folder or other in ALLOWED[folder], f"{name} includes {other}"
     assert seen == set(ALLOWED)

@@ -134,7 +134,7 @@ def test_tensorflow_is_installed_from_requirements_or_there_already():
 @pytest.mark.parametrize("name, oldest, newest", [(CUDA_10, 35, 75), (NGC, 80, 90)])
 def test_the_op_is_compiled_for_gpus_that_the_cuda_release_knows(name, oldest, newest):
     chosen = nvcc.architectures(KNOWN[name], arguments(name)["SSPQ_CUDA_ARCHS"])
-    assert (chosen[0], chosen[-1]) == (str(oldest), "%d+PTX" % newest)
+    assert (chosen[0], chosen[-1]) == (str(oldest), f"{newest}+PTX")
     assert arguments(name)["SSPQ_WITH_CUDA"] == "1"
 
 
@@ -164,7 +164,7 @@ def test_every_python_package_is_pinned_once():
     seen = {}
     for name in ("base.txt", "constraints.txt", "tensorflow-libraries.txt", "dev.txt"):
         for package in pins(name):
-            assert package not in seen, "%s is in %s and in %s" % (package, seen[package], name)
+            assert package not in seen, f"{package} is in {seen[package]} and in {name}"
             seen[package] = name
 
 

@@ -21,7 +21,7 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     path = str(tmp_path / "none" / "report.json")
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(path, "new")
-    assert caught.value.filename == path and str(caught.value).endswith("'%s'" % path)
+    assert caught.value.filename == path and str(caught.value).endswith(f"'{path}'")
 
 
 @pytest.mark.parametrize("name", ["report.json", "report", "model.sspq.safetensors"])

@@ -44,8 +44,8 @@ def imports(module):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, "%s: relative import" % module
-                yield from ("%s.%s" % (node.module, alias.name) for alias in node.names)
+                assert node.level == 0, f"{module}: relative import"
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def every_import():
@@ -62,13 +62,13 @@ def room(module):
 def test_a_module_imports_only_from_its_own_room_or_lower_ones():
     for module, name in every_import():
         if name.startswith("sspq."):
-            assert LEVEL[room(name)] <= LEVEL[room(module)], "%s imports %s" % (module, name)
+            assert LEVEL[room(name)] <= LEVEL[room(module)], f"{module} imports {name}"
 
 
 def test_a_module_imports_nothing_from_outside_the_package_s_reach():
     outside = ("examples", "tests", "custom_ops", "benchmarks", "setup")
     for module, name in every_import():
-        assert name.split(".")[0] not in outside, "%s imports %s" % (module, name)
+        assert name.split(".")[0] not in outside, f"{module} imports {name}"
 
 
 def test_every_module_can_be_imported():
@@ -81,7 +81,7 @@ def test_tensorflow_is_imported_in_one_place_but_for_its_internals():
     for module, name in every_import():
         if name.split(".")[0] == "tensorflow" and module != "sspq.compat":
             # Parts that the public interface does not have.
-            assert name.startswith("tensorflow.python."), "%s imports %s" % (module, name)
+            assert name.startswith("tensorflow.python."), f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("name", ["ops", "quantizers", "oplib", "compat", "slq"])

@@ -94,7 +94,7 @@ def test_the_learning_rate_factor_scales_the_shift_s_gradient_alone(sess):
     gradients = []
     for i, factor in enumerate((1.0, 0.01)):
         x = tf.constant(X)
-        y = sspq.Shift2D("shift%d" % i, x, data_format="NHWC", lr_mult=factor)
+        y = sspq.Shift2D(f"shift{i}", x, data_format="NHWC", lr_mult=factor)
         gradients.append(tf.gradients(tf.reduce_sum(y * y), [x, y.variables.SP]))
     sess.run(tf.global_variables_initializer())
     first, second = tf.trainable_variables()

@@ -132,8 +132,8 @@ def test_packing_compares_as_many_test_images_as_asked_for(count, told, lenet, t
     file = tmp_path / "m.sspq.safetensors"
     text = output(capsys, "pack", lenet, "-o", file, "--data", "digits", "--images", count)
     number = told.split()[0]
-    assert "logits of %s off by at most 0," % told in text
-    assert text.endswith("the largest is the same in %s\n" % number)
+    assert f"logits of {told} off by at most 0," in text
+    assert text.endswith(f"the largest is the same in {number}\n")
 
 
 def test_packing_compares_as_much_noise_as_asked_for(lenet, tmp_path, capsys):
@@ -271,7 +271,7 @@ def test_wrong_input_is_one_line(lenet, tmp_path, capsys):
 def test_an_image_that_is_not_there_is_told_in_one_line_by_opencv_too(tmp_path, capfd):
     image = tmp_path / "none.png"
     assert error(capfd, "predict", tmp_path, image) == (
-        "sspq: %s: is no image file that can be read\n" % image
+        f"sspq: {image}: is no image file that can be read\n"
     )
 
 

@@ -80,7 +80,7 @@ def on_top(checkout):
     def path(source):
         (checkout / "fake").mkdir()
         (checkout / "fake" / "tensorflow.py").write_text(source)
-        return "%s:%s" % (checkout / "fake", sysconfig.get_path("purelib"))
+        return f"{checkout / 'fake'}:{sysconfig.get_path('purelib')}"
 
     return path
 
@@ -98,7 +98,7 @@ def test_an_installed_tensorflow_and_its_libraries_stay_as_they_are(checkout, ba
         "-c", code, cwd=checkout, PYTHONPATH=on_top("__version__ = '1.15.5'"), **environment
     )
     pip, *held, system = done.stdout.splitlines()
-    assert pip == "pip install -c constraints.txt -r base.txt -c %s/.venv/installed.txt" % checkout
+    assert pip == f"pip install -c constraints.txt -r base.txt -c {checkout}/.venv/installed.txt"
     assert sorted(pin.split("==")[0] for pin in held) == ["h5py", "numpy", "protobuf"]
     assert "numpy==" + np.__version__ in held
     assert system == "include-system-site-packages = true"
@@ -118,7 +118,7 @@ def test_an_installed_tensorflow_that_does_not_do_is_refused_with_the_reason(
     done = bash("tests/run.sh", cwd=checkout, PYTHONPATH=on_top(source), **environment)
     assert done.returncode != 0 and not (checkout / ".venv").exists()
     assert "needs a Python 3.7 or 3.8 with TensorFlow 1.15" in done.stderr
-    assert "%s: %s\n" % (base_python, reason) in done.stderr
+    assert f"{base_python}: {reason}\n" in done.stderr
 
 
 def test_a_tensorflow_in_a_virtual_environment_is_refused(checkout):
@@ -157,7 +157,7 @@ def fake_environment(checkout):
         (bin_folder / name).write_text('#!/bin/sh\necho "${0##*/} $*"\n')
         (bin_folder / name).chmod(0o755)
     setup = checkout / "scripts" / "setup_env.sh"
-    stub = '\nsetup_env() { echo "setup $*"; PYTHON=%s; }\n' % (bin_folder / "python")
+    stub = f'\nsetup_env() {{ echo "setup $*"; PYTHON={(bin_folder / "python")}; }}\n'
     setup.write_text(setup.read_text() + stub)
     for folder in ("custom_ops", "benchmarks"):
         (checkout / folder).mkdir()

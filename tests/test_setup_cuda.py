@@ -25,9 +25,9 @@ def fake_nvcc(folder, architectures="sm_35,sm_70", lib=True):
     (folder / "bin").mkdir(parents=True)
     path = folder / "bin" / "nvcc"
     path.write_text(
-        "#!/bin/sh\ncase $1 in\n--version) echo 'Cuda compilation tools, release 10.0, V10.0.130';;"
-        "\n--dryrun) echo '#$ TOP=%s/bin/..';;\n--help) echo \"'compute_35','%s'\";;\nesac\n"
-        % (folder, architectures)
+        "#!/bin/sh\ncase $1 in\n--version) echo 'Cuda compilation tools, release 10.0, "
+        f"V10.0.130';;\n--dryrun) echo '#$ TOP={folder}/bin/..';;\n--help) echo "
+        f"\"'compute_35','{architectures}'\";;\nesac\n"
     )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     if lib:
@@ -93,7 +93,7 @@ def test_a_wish_that_cannot_be_met_is_refused(monkeypatch, wish, tensorflow, par
 def test_a_cuda_folder_without_nvcc_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     message = error(nvcc.find_nvcc)
-    assert "CUDA_HOME=%s" % tmp_path in message and "bin/nvcc" in message
+    assert f"CUDA_HOME={tmp_path}" in message and "bin/nvcc" in message
 
 
 def test_a_cuda_folder_without_the_static_runtime_is_named(tmp_path):
@@ -103,7 +103,7 @@ def test_a_cuda_folder_without_the_static_runtime_is_named(tmp_path):
 
 def test_something_else_than_nvcc_is_named(tmp_path):
     path = fake_nvcc(tmp_path / "cuda", architectures="nothing")
-    assert "%s does not answer like nvcc" % path in error(nvcc.toolkit, path)
+    assert f"{path} does not answer like nvcc" in error(nvcc.toolkit, path)
 
 
 def test_the_usual_gpus_that_nvcc_knows_are_the_default():

@@ -31,7 +31,7 @@ def build(tmp_path, monkeypatch):
         command = setup.BuildOps(Distribution())
         command.build_temp, command.force = str(tmp_path / "objects"), force
         log.write_text("")
-        options = [*flags, "-I%s" % (tmp_path / include)]
+        options = [*flags, f"-I{(tmp_path / include)}"]
         command.compile_library(str(tmp_path / "lib.so"), ["one.cc", "two.cc"], options, [], [])
         assert (tmp_path / "lib.so").stat().st_size
         return sorted(os.path.basename(w) for w in log.read_text().split() if w.endswith(".cc"))

@@ -32,7 +32,7 @@ def test_it_is_made_once_for_each_version(checkout, python):
     for _ in range(2):
         assert bash(SCRIPT, cwd=checkout, **given).stdout.strip() == own
     (line,) = (checkout / "installed").read_text().splitlines()
-    assert "-r %s/requirements/peers.txt" % checkout in line
+    assert f"-r {checkout}/requirements/peers.txt" in line
     assert line.endswith("--extra-index-url https://index.invalid")
     (checkout / "requirements" / "peers.txt").write_text("torch==0.0\n")
     assert bash(SCRIPT, cwd=checkout, **given).stdout.strip() == own

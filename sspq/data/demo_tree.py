@@ -17,7 +17,7 @@ from sspq.data.dataset import DataError
 from sspq.files import write_atomically
 
 # Shaped like WordNet ids; those of the real ILSVRC begin at n01440764.
-CLASSES = tuple("n%08d" % digit for digit in range(10))
+CLASSES = tuple(f"n{digit:08d}" for digit in range(10))
 # 64 pixels of digit and a margin: what validation cuts off at 64 pixels is margin alone.
 _DIGIT, _MARGIN, _LONGER = 64, 8, 16
 _QUALITY = 95
@@ -83,12 +83,12 @@ def _write_all(root: str) -> None:
         ("val", data.test_images, data.test_labels),
     ):
         for index, (image, label) in enumerate(zip(images, labels)):
-            folder, name = os.path.join(root, part), "ILSVRC2012_val_%08d.JPEG" % (index + 1)
+            folder, name = os.path.join(root, part), f"ILSVRC2012_val_{(index + 1):08d}.JPEG"
             if part == "train":
                 folder = os.path.join(folder, CLASSES[label])
-                name = "%s_%d.JPEG" % (CLASSES[label], index)
+                name = f"{CLASSES[label]}_{index}.JPEG"
             else:
-                lines.append("%s %d\n" % (name, label))
+                lines.append(f"{name} {label}\n")
             os.makedirs(folder, exist_ok=True)
             with open(os.path.join(folder, name), "wb") as f:
                 f.write(_jpeg(image, index))

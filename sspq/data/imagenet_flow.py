@@ -86,7 +86,7 @@ class _ImageFlow(DataFlow):
         self._bad.update(new)
         if new:
             names = some([self._images.file(i) for i in new])
-            logger.warn("Cannot be decoded, skipped: %s; %d files so far" % (names, len(self._bad)))
+            logger.warn(f"Cannot be decoded, skipped: {names}; {len(self._bad)} files so far")
 
 
 class TrainFlow(_ImageFlow):

@@ -84,7 +84,7 @@ def train_dataset(
 
     def report(missed: list[str]) -> None:
         names.update(missed)
-        logger.warn("Cannot be decoded, skipped: %s; %d files so far" % (some(missed), len(names)))
+        logger.warn(f"Cannot be decoded, skipped: {some(missed)}; {len(names)} files so far")
 
     dataset = _loaded(_Files(images, order, None, report, fail, parallel), load)
     return _batches(dataset, batch, image_size, drop_remainder=True)
@@ -130,7 +130,7 @@ def eval_dataset(
     def report(missed: list[str]) -> None:
         if not skip_bad:
             raise undecodable(missed)
-        logger.warn("Cannot be decoded, skipped: %s" % some(missed))
+        logger.warn(f"Cannot be decoded, skipped: {some(missed)}")
 
     dataset = _loaded(_Files(images, lambda turn: share, 1, report, None, parallel), load)
     return _batches(dataset, batch, image_size, drop_remainder=False)

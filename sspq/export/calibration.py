@@ -46,9 +46,9 @@ def ranges(model: Any, batches: Iterable[np.ndarray], op_types: Sequence[str]) -
         try:
             observer.collect_data(reader)
         except ValueError as e:
-            raise ExportError("calibrating: %s" % e) from e
+            raise ExportError(f"calibrating: {e}") from e
         found = observer.compute_range()
     for name, (low, high) in found.items():
         if not np.isfinite([low, high]).all():
-            raise ExportError("calibrating: %s ranges from %r to %r" % (name, low, high))
+            raise ExportError(f"calibrating: {name} ranges from {low!r} to {high!r}")
     return {name: (float(low), float(high)) for name, (low, high) in found.items()}

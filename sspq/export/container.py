@@ -113,13 +113,13 @@ def read(path: str) -> Packed:
     try:
         return _read(path)
     except (EncodingError, OSError) as e:
-        raise PackedFileError("%s: %s" % (path, e)) from e
+        raise PackedFileError(f"{path}: {e}") from e
 
 
 def _read(path: str) -> Packed:
     size = os.path.getsize(path)
     if size > _LARGEST_FILE:
-        raise EncodingError("is larger than the %d bytes that are read" % _LARGEST_FILE)
+        raise EncodingError(f"is larger than the {_LARGEST_FILE} bytes that are read")
     with open(path, "rb") as f:
         meta = _metadata(_header(f, size))
         f.seek(0)
@@ -130,7 +130,7 @@ def _read(path: str) -> Packed:
     try:
         entries = safetensors.deserialize(data)
     except safetensors.SafetensorError as e:  # type: ignore[attr-defined]
-        raise EncodingError("is no safetensors file: %s" % e) from e
+        raise EncodingError(f"is no safetensors file: {e}") from e
     arrays = dict(_array(name, entry) for name, entry in entries)
     tensors = separate(arrays, read_table(meta["tensors"]), meta["coding"])
     return Packed(meta["model"], tensors, meta["facts"], path)
@@ -139,47 +139,47 @@ def _read(path: str) -> Packed:
 def _header(f: Any, size: int) -> Any:
     start = f.read(8)
     if len(start) < 8:
-        raise EncodingError("is no safetensors file: it has %d bytes" % size)
+        raise EncodingError(f"is no safetensors file: it has {size} bytes")
     (length,) = struct.unpack("<Q", start)
     if length > min(size - 8, _LARGEST_HEADER):
         raise EncodingError(
-            "is no whole safetensors file: its header would have %d bytes, and the file has %d"
-            % (length, size)
+            f"is no whole safetensors file: its header would have {length} bytes, and the file "
+            f"has {size}"
         )
     try:
         return json.loads(f.read(length).decode("utf-8"))
     except (ValueError, RecursionError) as e:
-        raise EncodingError("is no safetensors file: its header is no JSON: %s" % e) from e
+        raise EncodingError(f"is no safetensors file: its header is no JSON: {e}") from e
 
 
 def _metadata(header: Any) -> Dict[str, Any]:
     stored = header.get("__metadata__") if isinstance(header, dict) else None
     text = stored.get(_KEY) if isinstance(stored, dict) else None
     if not isinstance(text, str):
-        raise EncodingError("is no packed model: the metadata entry %r is missing" % _KEY)
+        raise EncodingError(f"is no packed model: the metadata entry {_KEY!r} is missing")
     try:
         meta = json.loads(text)
     except (ValueError, RecursionError) as e:
-        raise EncodingError("the metadata entry %r is no JSON: %s" % (_KEY, e)) from e
+        raise EncodingError(f"the metadata entry {_KEY!r} is no JSON: {e}") from e
     if not isinstance(meta, dict) or type(meta.get("format")) is not int:
-        raise EncodingError("the metadata entry %r has no format version" % _KEY)
+        raise EncodingError(f"the metadata entry {_KEY!r} has no format version")
     if meta["format"] != FORMAT:
         raise EncodingError(
-            "has format version %.20r; this sspq reads version %d" % (meta["format"], FORMAT)
+            f"has format version {meta['format']!r:.20}; this sspq reads version {FORMAT}"
         )
     if set(meta) != _TOP:
-        raise EncodingError("the metadata must have %s, got %.200s" % (sorted(_TOP), sorted(meta)))
+        raise EncodingError(f"the metadata must have {sorted(_TOP)}, got {sorted(meta)!s:.200}")
     for key in ("model", "facts"):
         if not isinstance(meta[key], dict):
-            raise EncodingError("the metadata's `%s` must be an object" % key)
+            raise EncodingError(f"the metadata's `{key}` must be an object")
     if meta["coding"] not in CODINGS:
-        raise EncodingError("`coding` must be one of %s, got %.50r" % (CODINGS, meta["coding"]))
+        raise EncodingError(f"`coding` must be one of {CODINGS}, got {meta['coding']!r:.50}")
     return meta
 
 
 def _with_checksum(data: bytes, before: str, after: str) -> bytes:
     # Within JSON within JSON, quotes have backslashes.
-    old, new = ['\\"checksum\\":\\"%s\\"' % value for value in (before, after)]
+    old, new = [f'\\"checksum\\":\\"{value}\\"' for value in (before, after)]
     if data.count(old.encode()) != 1:
         raise EncodingError("the checksum is not where it belongs")
     return data.replace(old.encode(), new.encode())
@@ -191,7 +191,7 @@ def _check_checksum(data: bytes, stored: Any) -> None:
     found = hashlib.sha256(_with_checksum(data, stored, _NO_CHECKSUM)).hexdigest()
     if found != stored:
         raise EncodingError(
-            "is damaged: its SHA-256 is %s and was %s when it was written" % (found, stored)
+            f"is damaged: its SHA-256 is {found} and was {stored} when it was written"
         )
 
 
@@ -203,8 +203,8 @@ def _array(name: str, entry: Mapping[str, Any]) -> Tuple[str, np.ndarray]:
     dtype = _DTYPES.get(entry["dtype"])
     if dtype is None or ARRAYS.get(name) is not dtype or len(entry["shape"]) != 1:
         raise EncodingError(
-            "holds %.100r of the type %s and shape %s, expected one axis of %s"
-            % (name, entry["dtype"], entry["shape"], ", ".join(ARRAYS))
+            f"holds {name!r:.100} of the type {entry['dtype']} and shape {entry['shape']}, "
+            f"expected one axis of {', '.join(ARRAYS)}"
         )
     little = np.dtype(dtype).newbyteorder("<")
     return name, np.frombuffer(entry["data"], little).astype(dtype)

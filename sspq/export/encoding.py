@@ -76,8 +76,7 @@ def unpack_bits(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
     """
     if len(packed) != -(-count * bits // 8):
         raise EncodingError(
-            "%d codes of %d bits take %d bytes, got %d"
-            % (count, bits, -(-count * bits // 8), len(packed))
+            f"{count} codes of {bits} bits take {-(-count * bits // 8)} bytes, got {len(packed)}"
         )
     flat = np.unpackbits(packed)
     if flat[count * bits :].any():
@@ -111,7 +110,7 @@ def encode_quantized(values: np.ndarray, bits: int) -> Encoded:
                 return attempt
     centres, codes = _distinct(flat)
     if len(centres) > 2**bits:
-        raise EncodingError("%d different values do not fit into %d bits" % (len(centres), bits))
+        raise EncodingError(f"{len(centres)} different values do not fit into {bits} bits")
     return _encoded("codebook", bits, shape, codes.astype(np.uint8), centres=centres)
 
 
@@ -138,9 +137,9 @@ def encode_uniform(values: np.ndarray, bits: int) -> Encoded:
         EncodingError: ``bits`` is not from 2 to 8, or a value is not finite.
     """
     if not 2 <= bits <= MOST_BITS:
-        raise EncodingError("a float tensor can be rounded to 2 to 8 bits, got %r" % (bits,))
+        raise EncodingError(f"a float tensor can be rounded to 2 to 8 bits, got {bits!r}")
     if not np.isfinite(values).all():
-        raise EncodingError("values that are not finite cannot be rounded to %d bits" % bits)
+        raise EncodingError(f"values that are not finite cannot be rounded to {bits} bits")
     most = 2 ** (bits - 1) - 1
     scale = (np.abs(values).reshape(-1, values.shape[-1]).max(0) / most).astype(np.float32)
     steps = np.rint(values / np.where(scale > 0, scale, 1))
@@ -177,7 +176,7 @@ def decode(encoded: Encoded) -> np.ndarray:
     if scheme == "codebook":
         centres = parts["centres"]
         if count and codes.max() >= len(centres):
-            raise EncodingError("a code is %d, of %d centres" % (codes.max(), len(centres)))
+            raise EncodingError(f"a code is {codes.max()}, of {len(centres)} centres")
         return centres[codes].reshape(shape)
     middle = np.float32(2 ** (bits - 1) - 1)
     return (codes.astype(np.float32).reshape(shape) - middle) * parts["scale"]

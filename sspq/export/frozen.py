@@ -74,7 +74,7 @@ def save_model(folder: str, packed: Packed, keep_shift: bool = False) -> int:
         FrozenGraphError: there is something at ``folder`` already; see :func:`freeze` too.
     """
     if os.path.exists(folder):
-        raise FrozenGraphError("%s exists already; name a folder that does not" % folder)
+        raise FrozenGraphError(f"{folder} exists already; name a folder that does not")
     frozen = freeze(packed, keep_shift)
     temporary = temporary_name(folder.rstrip(os.sep))
     shutil.rmtree(temporary, ignore_errors=True)
@@ -131,13 +131,13 @@ def _convolve(op: Any, x: Any, shift: Any) -> None:
     strides, size = _spatial(op, "strides"), tuple(x.shape.as_list()[1:3])
     if strides[0] != strides[1]:
         raise FrozenGraphError(
-            "%s: TensorFlow's depthwise convolution has one stride for both axes, the shift %r"
-            % (op.name, strides)
+            f"{op.name}: TensorFlow's depthwise convolution has one stride for both axes, the "
+            f"shift {strides!r}"
         )
     try:
         kernel = shift_kernel(shift, size, strides, _spatial(op, "paddings"))
     except ValueError as e:
-        raise FrozenGraphError("%s: %s" % (op.name, e)) from e
+        raise FrozenGraphError(f"{op.name}: {e}") from e
     top, left, bottom, right = kernel.pads
     taps = kernel.weights.transpose(1, 2, 0)[..., None]  # [height, width, channels, 1]
     padded = tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]], name=op.name + "/pad")

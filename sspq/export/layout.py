@@ -56,7 +56,7 @@ def read_table(table: Any) -> List[Row]:
     except (TypeError, ValueError, RecursionError, zlib.error) as e:
         if isinstance(e, EncodingError):
             raise
-        raise EncodingError("the table of the tensors cannot be read: %s" % e) from e
+        raise EncodingError(f"the table of the tensors cannot be read: {e}") from e
     if not isinstance(rows, list):
         raise EncodingError("the table of the tensors must be a list")
     names = [_checked(row)[0] for row in rows]
@@ -72,25 +72,25 @@ def row_of(name: str, tensor: Encoded) -> Row:
 
 def _checked(row: Any) -> Row:
     if not (isinstance(row, list) and len(row) in (4, 5) and isinstance(row[0], str)):
-        raise EncodingError("a tensor must be [name, scheme, bits, shape], got %.100r" % (row,))
+        raise EncodingError(f"a tensor must be [name, scheme, bits, shape], got {row!r:.100}")
     name, scheme, bits, shape = row[:4]
     if scheme not in SCHEMES or (scheme == "codebook") != (len(row) == 5):
-        raise EncodingError("%.100s: unknown scheme %.100r" % (name, scheme))
+        raise EncodingError(f"{name!s:.100}: unknown scheme {scheme!r:.100}")
     fits = {"sign": bits == 1, "float": bits in (16, 32)}.get(scheme, True)
     most = 32 if scheme == "float" else MOST_BITS
     if type(bits) is not int or not 1 <= bits <= most or not fits:
-        raise EncodingError("%.100s: %s of %.100r bits" % (name, scheme, bits))
+        raise EncodingError(f"{name!s:.100}: {scheme} of {bits!r:.100} bits")
     if scheme == "codebook" and not (type(row[4]) is int and 0 <= row[4] <= 2**bits):
-        raise EncodingError("%.100s: %.100r centres of %d bits" % (name, row[4], bits))
+        raise EncodingError(f"{name!s:.100}: {row[4]!r:.100} centres of {bits} bits")
     if not isinstance(shape, list) or not 0 <= len(shape) <= 8:
-        raise EncodingError("%.100s: the shape %.100r cannot be" % (name, shape))
+        raise EncodingError(f"{name!s:.100}: the shape {shape!r:.100} cannot be")
     count = 1  # Python's integers do not overflow
     for n in shape:
         if type(n) is not int or not 0 <= n < 2**31:
-            raise EncodingError("%.100s: the shape %.100r cannot be" % (name, shape))
+            raise EncodingError(f"{name!s:.100}: the shape {shape!r:.100} cannot be")
         count *= max(1, n)
     if count > _MOST_CODES or (scheme == "uniform" and not shape):
-        raise EncodingError("%.100s: the shape %.100r cannot be" % (name, shape))
+        raise EncodingError(f"{name!s:.100}: the shape {shape!r:.100} cannot be")
     return row
 
 
@@ -123,8 +123,7 @@ def separate(arrays: Dict[str, np.ndarray], rows: Sequence[Row], coding: str) ->
             stored = _from_xz(stored, expected)
         if len(stored) != expected:
             raise EncodingError(
-                "holds %d values as %s, and its tensors would have %d"
-                % (len(stored), array, expected)
+                f"holds {len(stored)} values as {array}, and its tensors would have {expected}"
             )
         arrays[array] = stored
     begin = dict.fromkeys(ARRAYS, 0)
@@ -138,7 +137,7 @@ def separate(arrays: Dict[str, np.ndarray], rows: Sequence[Row], coding: str) ->
         if CODES in parts and coding == "xz":
             codes = parts[CODES]
             if codes.size and codes.max() >= 2**bits:
-                raise EncodingError("%.100s: a code is %d, of %d bits" % (name, codes.max(), bits))
+                raise EncodingError(f"{name!s:.100}: a code is {codes.max()}, of {bits} bits")
             parts[CODES] = pack_bits(codes, bits)
         result[name] = Encoded(scheme, bits, tuple(shape), parts)
     return result
@@ -149,7 +148,7 @@ def _layout(row: Row, coding: str) -> Dict[str, Tuple[str, int, Tuple[int, ...]]
     _, scheme, bits, shape = row[:4]
     count = count_of(tuple(shape))
     if scheme == "float":
-        return {"values": ("float%d" % bits, count, tuple(shape))}
+        return {"values": (f"float{bits}", count, tuple(shape))}
     codes = count if coding == "xz" else -(-count * bits // 8)
     layout: Dict[str, Tuple[str, int, Tuple[int, ...]]] = {CODES: (CODES, codes, (codes,))}
     if scheme == "sign":
@@ -164,12 +163,12 @@ def _layout(row: Row, coding: str) -> Dict[str, Tuple[str, int, Tuple[int, ...]]
 def _from_xz(stored: np.ndarray, count: int) -> np.ndarray:
     """``count`` bytes, and not more than that many are made of whatever was stored."""
     if count > _MOST_CODES:
-        raise EncodingError("would have %d codes; at most %d are read" % (count, _MOST_CODES))
+        raise EncodingError(f"would have {count} codes; at most {_MOST_CODES} are read")
     xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2**28)
     try:
         codes = xz.decompress(stored.tobytes(), count + 1)
     except lzma.LZMAError as e:
-        raise EncodingError("the codes are no whole xz stream: %s" % e) from e
+        raise EncodingError(f"the codes are no whole xz stream: {e}") from e
     if not xz.eof or xz.unused_data:
-        raise EncodingError("the codes are no xz stream of %d bytes" % count)
+        raise EncodingError(f"the codes are no xz stream of {count} bytes")
     return np.frombuffer(codes, np.uint8)

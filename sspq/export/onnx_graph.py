@@ -96,7 +96,7 @@ class _Translator(Builder):
             return
         special: Optional[Callable[[Any], None]] = getattr(self, "_" + op.type.lower(), None)
         if special is None:
-            raise ExportError("ONNX: the op %s (%s) cannot be exported" % (op.name, op.type))
+            raise ExportError(f"ONNX: the op {op.name} ({op.type}) cannot be exported")
         special(op)
 
     def finish(self, image: Any, logits: Any, description: Dict[str, Any]) -> Any:
@@ -130,7 +130,7 @@ class _Translator(Builder):
             with tf.Session(graph=tensor.graph) as sess:
                 return np.asarray(sess.run(tensor))
         except tf.errors.OpError as e:
-            raise ExportError("ONNX: %s is no constant: %s" % (tensor.name, e.message)) from e
+            raise ExportError(f"ONNX: {tensor.name} is no constant: {e.message}") from e
 
     def _variable(self, tensor: Any) -> Optional[str]:
         op = tensor.op
@@ -139,7 +139,7 @@ class _Translator(Builder):
         return op.name if op.name in self._values else None
 
     def _ints(self, op: Any, name: str, values: Sequence[int]) -> str:
-        return self.constant("%s/%s" % (op.name, name), np.array(values, np.int64))
+        return self.constant(f"{op.name}/{name}", np.array(values, np.int64))
 
     def _emit(self, op: Any, kind: str, inputs: List[str], **attributes: Any) -> None:
         self._names[op.outputs[0].name] = self.node(kind, inputs, op.name, **attributes)
@@ -196,7 +196,7 @@ class _Translator(Builder):
         try:
             kernel = shift_kernel(shift, size, strides, _spatial(op, "paddings"))
         except ValueError as e:
-            raise ExportError("ONNX: %s: %s" % (op.name, e)) from e
+            raise ExportError(f"ONNX: {op.name}: {e}") from e
         self._emit(
             op,
             "Conv",
@@ -268,7 +268,7 @@ class _Translator(Builder):
 
     def _matmul(self, op: Any) -> None:
         if op.get_attr("transpose_a") or op.get_attr("transpose_b"):
-            raise ExportError("ONNX: %s transposes what it multiplies" % op.name)
+            raise ExportError(f"ONNX: {op.name} transposes what it multiplies")
         inputs = [self._of(op.inputs[0]), self._kernel(op.inputs[1], (0, 1))]
         self._emit(op, "MatMul", inputs)
 
@@ -280,7 +280,7 @@ class _Translator(Builder):
     def _reshape(self, op: Any) -> None:
         shape = op.outputs[0].shape.as_list()
         if None in shape[1:]:
-            raise ExportError("ONNX: the shape of %s is not known" % op.name)
+            raise ExportError(f"ONNX: the shape of {op.name} is not known")
         inputs = [self._of(op.inputs[0]), self._ints(op, "shape", [-1] + shape[1:])]
         self._emit(op, "Reshape", inputs)
 
@@ -289,7 +289,7 @@ class _Translator(Builder):
         self._emit(op, "Unsqueeze", [self._of(op.inputs[0]), self._ints(op, "axes", [axis])])
 
     def _split(self, op: Any) -> None:
-        outputs = ["%s/%d" % (op.name, i) for i in range(len(op.outputs))]
+        outputs = [f"{op.name}/{i}" for i in range(len(op.outputs))]
         axis = int(self._value(op.inputs[0]))
         inputs = [self._of(op.inputs[1])]
         self.nodes.append(helper.make_node("Split", inputs, outputs, op.name, axis=axis))
@@ -302,7 +302,7 @@ class _Translator(Builder):
 
 def _need_nchw(op: Any) -> None:
     if op.get_attr("data_format") != b"NCHW":
-        raise ExportError("ONNX: %s computes in another layout than NCHW" % op.name)
+        raise ExportError(f"ONNX: {op.name} computes in another layout than NCHW")
 
 
 def _is_scalar(tensor: Any) -> bool:
@@ -317,13 +317,13 @@ def _window(op: Any, size: Sequence[int]) -> Tuple[List[int], List[int]]:
     """Strides, and the zeros around the image: (top, left, bottom, right)."""
     _need_nchw(op)
     if "dilations" in [a.name for a in op.op_def.attr] and set(op.get_attr("dilations")) != {1}:
-        raise ExportError("ONNX: %s is dilated" % op.name)
+        raise ExportError(f"ONNX: {op.name} is dilated")
     strides = _spatial(op, "strides")
     padding = op.get_attr("padding")
     if padding == b"VALID":
         return strides, [0, 0, 0, 0]
     if padding != b"SAME":
-        raise ExportError("ONNX: %s has the padding %r" % (op.name, padding))
+        raise ExportError(f"ONNX: {op.name} has the padding {padding!r}")
     before, after = [], []
     for given, k, stride in zip(op.inputs[0].shape.as_list()[2:], size, strides):
         total = max((-(-given // stride) - 1) * stride + k - given, 0)

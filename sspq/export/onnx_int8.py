@@ -226,7 +226,7 @@ class _Quantizer(Builder):
         stored, scale = quantize_kernel(kernel.T, ones, step, 0 * ones)
 
         def constant(part: str, value: Any) -> str:
-            return self.constant("%s/%s" % (node.name, part), value)
+            return self.constant(f"{node.name}/{part}", value)
 
         inputs = [
             self._whole(node.input[0], True),
@@ -265,7 +265,7 @@ class _Quantizer(Builder):
         inputs = [wide, *self._scale_and_zero(name, grid)]
         whole = self.node("QuantizeLinear", inputs, self._whole(name, grid.most == MOST))
         if grid.most < MOST:
-            bounds = [self.constant("%s/bound_%d" % (name, b), np.uint8(b)) for b in (0, grid.most)]
+            bounds = [self.constant(f"{name}/bound_{b}", np.uint8(b)) for b in (0, grid.most)]
             self.node("Clip", [whole, *bounds], self._whole(name, True))
         self._grids[name] = grid
 
@@ -286,7 +286,7 @@ class _Quantizer(Builder):
         """A tensor as DequantizeLinear gives it, a node for each reader: runtimes look for that."""
         grid = self._quantized(name)
         inputs = [self._whole(name, True), *self._scale_and_zero(name, grid)]
-        output = "%s/dequantized_%d" % (name, len(self.nodes))
+        output = f"{name}/dequantized_{len(self.nodes)}"
         return self.node("DequantizeLinear", inputs, output), grid
 
     def _dequantized_constant(
@@ -298,7 +298,7 @@ class _Quantizer(Builder):
             self.constant(name + "/zero", np.zeros(np.shape(scale), values.dtype)),
         ]
         attributes = {} if axis is None else {"axis": axis}
-        output = "%s/dequantized_%d" % (name, len(self.nodes))
+        output = f"{name}/dequantized_{len(self.nodes)}"
         return self.node("DequantizeLinear", inputs, output, **attributes)
 
     def _grid(self, chain: Chain) -> Grid:

@@ -24,13 +24,13 @@ def add_kernel(to: Builder, name: str, encoded: Encoded, axes: Tuple[int, ...]) 
     """Adds nodes that give a tensor of codes, its axes transposed, under ``name``."""
 
     def constant(part: str, value: Any) -> str:
-        return to.constant("%s/%s" % (name, part), value)
+        return to.constant(f"{name}/{part}", value)
 
     def last(x: str, kind: str, part: str, value: Any, output: str = name) -> str:
         return to.node(kind, [x, constant(part, np.asarray(value, np.float32))], output)
 
     def after(x: str, kind: str, part: str, value: Any) -> str:
-        return last(x, kind, part, value, "%s/%s" % (name, kind.lower()))
+        return last(x, kind, part, value, f"{name}/{kind.lower()}")
 
     codes = unpack_bits(encoded.parts["codes"], encoded.bits, count_of(encoded.shape))
     stored = constant("codes", codes.reshape(encoded.shape).transpose(axes))

@@ -53,7 +53,7 @@ def pack(
             values that are not finite.
     """
     if rest not in RESTS:
-        raise ValueError("`rest` must be one of %s, got %r" % (RESTS, rest))
+        raise ValueError(f"`rest` must be one of {RESTS}, got {rest!r}")
     model = source.model
     graph = inference_graph(model)
     layers = read_layers(model, graph)
@@ -68,13 +68,13 @@ def pack(
         kernel = _last_kernel(layers)
         if kernel in quantized:
             raise ValueError(
-                "`linear_bits`: the graph quantizes %s to %d bits itself"
-                % (kernel, model.weight_bits.of(kernel))
+                f"`linear_bits`: the graph quantizes {kernel} to "
+                f"{model.weight_bits.of(kernel)} bits itself"
             )
         tensors[kernel] = encode_uniform(variables[kernel], linear_bits)
     used = {**variables, **quantized}
     for scope, epsilon in _norms(layers):
-        rows = [used.pop("%s/%s" % (scope, part)) for part in _NORM_PARTS]
+        rows = [used.pop(f"{scope}/{part}") for part in _NORM_PARTS]
         tensors[scope] = encode_float(fold_norm(rows, epsilon) if fold_bn else np.stack(rows), rest)
     for name, values in used.items():
         if name not in tensors:
@@ -91,8 +91,8 @@ def check_finite(source: Checkpoint, variables: Values) -> None:
         count = np.size(values) - np.count_nonzero(np.isfinite(values))
         if count:
             raise ValueError(
-                "%s: of %s, %d of %d values are NaN or infinite: the network has diverged"
-                % (source.prefix, name, count, np.size(values))
+                f"{source.prefix}: of {name}, {count} of {np.size(values)} values are NaN or "
+                "infinite: the network has diverged"
             )
 
 
@@ -131,7 +131,7 @@ def model_of(packed: Packed, **settings: Any) -> Classifier:
         model = models.rebuild(packed.model, **settings)
         _check_plausible(model, packed)
     except ValueError as e:
-        raise PackedFileError("%s: %s" % (packed.origin, e)) from e
+        raise PackedFileError(f"{packed.origin}: {e}") from e
     model.weight_bits = WeightBits(())
     return model
 
@@ -148,7 +148,7 @@ def values_of(packed: Packed, layers: List[Layer]) -> Values:
     try:
         return _values(packed, layers)
     except EncodingError as e:
-        raise PackedFileError("%s: %s" % (packed.origin, e)) from e
+        raise PackedFileError(f"{packed.origin}: {e}") from e
 
 
 def _values(packed: Packed, layers: List[Layer]) -> Values:
@@ -157,18 +157,18 @@ def _values(packed: Packed, layers: List[Layer]) -> Values:
     left = dict(packed.tensors)
     for scope, epsilon in _norms(layers):
         if scope not in left:
-            raise EncodingError("lacks %s" % scope)
+            raise EncodingError(f"lacks {scope}")
         values.update(_norm_values(scope, left.pop(scope), epsilon))
     for name, tensor in left.items():
         if shapes.get(name) != tensor.shape:
             expected = shapes.get(name, "no such tensor")
             raise EncodingError(
-                "%.100s is %s in the packed model, expected %s" % (name, tensor.shape, expected)
+                f"{name!s:.100} is {tensor.shape} in the packed model, expected {expected}"
             )
         values[name] = _decoded(name, tensor)
     for name, shape in shapes.items():
         if name not in values or values[name].shape != shape:
-            raise EncodingError("lacks %s of shape %s" % (name, shape))
+            raise EncodingError(f"lacks {name} of shape {shape}")
     return values
 
 
@@ -176,9 +176,9 @@ def _check_plausible(model: Classifier, packed: Packed) -> None:
     """Before a graph is built: TensorFlow fails badly on sizes beyond any file."""
     classes = {shape[-1] for shape in (t.shape for t in packed.tensors.values()) if shape}
     if model.num_classes not in classes:
-        raise EncodingError("no tensor has the model's %d classes" % model.num_classes)
+        raise EncodingError(f"no tensor has the model's {model.num_classes} classes")
     if getattr(model, "image_size", 1) > 2**14:
-        raise EncodingError("the model's images have %d pixels" % model.image_size)
+        raise EncodingError(f"the model's images have {model.image_size} pixels")
 
 
 def _norms(layers: List[Layer]) -> List[Tuple[str, float]]:
@@ -186,7 +186,7 @@ def _norms(layers: List[Layer]) -> List[Tuple[str, float]]:
     found = []
     for layer in layers:
         names = {name for name, _, _ in layer.variables}
-        if layer.kind == NORM and names == {"%s/%s" % (layer.name, p) for p in _NORM_PARTS}:
+        if layer.kind == NORM and names == {f"{layer.name}/{p}" for p in _NORM_PARTS}:
             found.append((layer.name, float(layer.epsilon or 0)))
     return found
 
@@ -210,17 +210,17 @@ def _norm_values(scope: str, tensor: Encoded, epsilon: float) -> Values:
     rows = _decoded(scope, tensor)
     if tensor.scheme != "float" or rows.ndim != 2 or len(rows) not in (2, 4):
         raise EncodingError(
-            "%s: a batch normalization must be [2, channels] or [4, channels], got %s %s"
-            % (scope, tensor.scheme, list(tensor.shape))
+            f"{scope}: a batch normalization must be [2, channels] or [4, channels], got "
+            f"{tensor.scheme} {list(tensor.shape)}"
         )
     if len(rows) == 2:
         ones = np.ones(rows.shape[1], np.float32)
         rows = np.stack([rows[0], rows[1], 0 * ones, np.float32(1 - epsilon) * ones])
-    return {"%s/%s" % (scope, part): row for part, row in zip(_NORM_PARTS, rows)}
+    return {f"{scope}/{part}": row for part, row in zip(_NORM_PARTS, rows)}
 
 
 def _decoded(name: str, tensor: Encoded) -> np.ndarray:
     try:
         return decode(tensor)
     except EncodingError as e:
-        raise EncodingError("%s: %s" % (name, e)) from e
+        raise EncodingError(f"{name}: {e}") from e

@@ -51,7 +51,7 @@ def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
     if path.endswith((container.ENDING, ".onnx")):
         packed = path.endswith(container.ENDING)
         if name is not None or set(settings) - ({"data_format"} if packed else set()):
-            raise ValueError("%s says itself which model it is; drop the options" % path)
+            raise ValueError(f"{path} says itself which model it is; drop the options")
         if path.endswith(".onnx"):
             return of_onnx(path)
         return of_packed(container.read(path), **settings)
@@ -91,21 +91,21 @@ def of_onnx(path: str) -> Predictor:
             installed.
     """
     if not os.path.isfile(path):
-        raise ValueError("there is no file %s" % path)
+        raise ValueError(f"there is no file {path}")
     try:
         import onnxruntime
     except ImportError as e:
         raise ValueError(
-            "running %s needs the package onnxruntime: pip install -r requirements/onnx.txt" % path
+            f"running {path} needs the package onnxruntime: pip install -r requirements/onnx.txt"
         ) from e
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         described = session.get_modelmeta().custom_metadata_map[METADATA]
         model = models.rebuild(json.loads(described))
     except KeyError as e:
-        raise ValueError("%s: was not written by sspq: it says not which model it is" % path) from e
+        raise ValueError(f"{path}: was not written by sspq: it says not which model it is") from e
     except Exception as e:  # onnxruntime has no common class of errors
-        raise ValueError("%s: cannot be loaded: %s" % (path, e)) from e
+        raise ValueError(f"{path}: cannot be loaded: {e}") from e
     return Predictor(model, lambda images: session.run(["logits"], {"input": images})[0], "onnx")
 
 

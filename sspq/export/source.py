@@ -51,8 +51,8 @@ def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> C
     run = read_json(os.path.join(folder, SETTINGS))
     if run is None:
         raise ValueError(
-            "%s: there is no %s beside the checkpoint that says which model it is of; name it by "
-            "--model" % (path, SETTINGS)
+            f"{path}: there is no {SETTINGS} beside the checkpoint that says which model it is "
+            "of; name it by --model"
         )
     model, top1 = models.rebuild(run, **settings), None
     file = os.path.join(folder, REPORT)

@@ -99,6 +99,6 @@ def alexnet(image: Any, num_classes: int, data_format: str, width: float = 1.0) 
                 x = max_pool(c.name.replace("conv", "pool"), x, 3)
         for number in (6, 7):
             units = scaled(HIDDEN, width)
-            x = fully_connected("fc%d" % number, x, units, narrow, 0.1, tf.nn.relu)
-            x = Dropout("drop%d" % number, x, rate=DROPOUT)
+            x = fully_connected(f"fc{number}", x, units, narrow, 0.1, tf.nn.relu)
+            x = Dropout(f"drop{number}", x, rate=DROPOUT)
         return fully_connected("fc8", x, num_classes, gaussian)

@@ -16,7 +16,7 @@ DATA_FORMATS = ("auto", "NCHW", "NHWC")
 def resolve_data_format(data_format: str) -> str:
     """Turns "auto" into NCHW with a GPU, else NHWC: TensorFlow's CPU kernels know no other."""
     if data_format not in DATA_FORMATS:
-        raise ValueError("`data_format` must be one of %s, got %r" % (DATA_FORMATS, data_format))
+        raise ValueError(f"`data_format` must be one of {DATA_FORMATS}, got {data_format!r}")
     if data_format == "auto":
         return "NCHW" if has_gpu() else "NHWC"
     return data_format

@@ -62,7 +62,7 @@ def sspq34(
         x = Conv2D("conv1", x, 16, 3, use_bias=False)
         for scope, channels, blocks, stride, preactivate in GROUPS:
             for j in range(blocks):
-                with tf.variable_scope("%sblk%d" % (scope, j + 1)):
+                with tf.variable_scope(f"{scope}blk{j + 1}"):
                     first = stride if j == 0 else 1
                     x = shift_block(x, channels, channels, first, activate, preactivate)
             with tf.variable_scope(scope):

@@ -169,7 +169,7 @@ def _stem_and_groups(image: Any, num_blocks: Sequence[int], group: Any, block: B
     x = Conv2D("conv0", image, 64, 7, strides=2, activation=bn_relu)
     x = MaxPooling("pool0", x, 3, strides=2, padding="SAME")
     for i, count in enumerate(num_blocks):
-        x = group("group%d" % i, x, block, 64 * 2**i, count, 1 if i == 0 else 2)
+        x = group(f"group{i}", x, block, 64 * 2**i, count, 1 if i == 0 else 2)
     return x
 
 

@@ -138,7 +138,7 @@ def group(
     with tf.variable_scope(name):
         for j in range(count):
             preact = ["no_preact" if j == 0 else "bnrelu"] if preactivated else []
-            with tf.variable_scope("block%d" % j):
+            with tf.variable_scope(f"block{j}"):
                 x = block(x, features, stride if j == 0 else 1, *preact)
         return last(x)
 

@@ -34,5 +34,5 @@ def own_ops() -> bool:
     """
     wish = os.environ.get(VARIABLE) or SSPQ
     if wish not in (SSPQ, TENSORFLOW):
-        raise ValueError("%s must be %s or %s, got %r" % (VARIABLE, SSPQ, TENSORFLOW, wish))
+        raise ValueError(f"{VARIABLE} must be {SSPQ} or {TENSORFLOW}, got {wish!r}")
     return wish == SSPQ and not _only_tensorflow and not has_gpu()

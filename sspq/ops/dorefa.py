@@ -51,11 +51,11 @@ def quantize_weights(x: Any, bits: int, name: str = None) -> QuantizedWeights:
     Source: Zhou et al., DoReFa-Net, 2016, arXiv:1606.06160.
     """
     if not is_int(bits) or not 2 <= bits <= 31:
-        raise ValueError("quantize_weights: `bits` must be an int from 2 to 31, got %r" % (bits,))
+        raise ValueError(f"quantize_weights: `bits` must be an int from 2 to 31, got {bits!r}")
     with tf.name_scope(name, "quantize_weights", [x]) as scope:
         x = tf.convert_to_tensor(x, name="x")
         if x.dtype.base_dtype != tf.float32:
-            raise ValueError("quantize_weights: `x` must be float32, got %s" % x.dtype.name)
+            raise ValueError(f"quantize_weights: `x` must be float32, got {x.dtype.name}")
         y, _, l2_loss = oplib.load().sspq_dorefa_weight(x, tf.tanh(x), bits=bits, name=scope)
     return QuantizedWeights(y, l2_loss)
 

@@ -20,7 +20,7 @@ def _four_ints(name: str, values: Sequence[int], data_format: str) -> List[int]:
         whole = False
     if not whole:
         raise ValueError(
-            "shift2d: `%s` must be 4 ints in the order of %s, got %r" % (name, data_format, values)
+            f"shift2d: `{name}` must be 4 ints in the order of {data_format}, got {values!r}"
         )
     return numbers
 
@@ -72,7 +72,7 @@ def shift2d(
     """
     if data_format not in DATA_FORMATS:
         raise ValueError(
-            "shift2d: `data_format` must be one of %s, got %r" % (DATA_FORMATS, data_format)
+            f"shift2d: `data_format` must be one of {DATA_FORMATS}, got {data_format!r}"
         )
     strides = _four_ints("strides", strides, data_format)
     paddings = _four_ints("paddings", paddings, data_format)
@@ -80,15 +80,15 @@ def shift2d(
         x = tf.convert_to_tensor(x, name="x")
         if x.dtype.base_dtype not in (tf.float16, tf.float32, tf.float64):
             raise ValueError(
-                "shift2d: `x` must be float32 or float64 (float16 on a GPU), got %s" % x.dtype.name
+                f"shift2d: `x` must be float32 or float64 (float16 on a GPU), got {x.dtype.name}"
             )
         if not isinstance(shift, (tf.Tensor, tf.Variable)):
             shift = tf.convert_to_tensor(shift, dtype=x.dtype.base_dtype, name="shift")
         shift = tf.convert_to_tensor(shift, name="shift")
         if shift.dtype.base_dtype != x.dtype.base_dtype:
             raise ValueError(
-                "shift2d: `shift` must have the dtype of `x`, %s, got %s"
-                % (x.dtype.base_dtype.name, shift.dtype.base_dtype.name)
+                f"shift2d: `shift` must have the dtype of `x`, {x.dtype.base_dtype.name}, got "
+                f"{shift.dtype.base_dtype.name}"
             )
         return oplib.load().sspq_shift2d(
             x,

@@ -11,14 +11,14 @@ Quantizer = Callable[[Any], Any]
 def check_bits(name: str, bits: Any) -> int:
     """Returns ``bits`` if it is an int from 1 to 32, else raises ValueError."""
     if not is_int(bits) or not 1 <= bits <= 32:
-        raise ValueError("`%s` must be an int from 1 to 32, got %r" % (name, bits))
+        raise ValueError(f"`{name}` must be an int from 1 to 32, got {bits!r}")
     return int(bits)
 
 
 def _levels(bits: int, dtype: Any) -> float:
     n = float(2**bits - 1)
     if n > dtype.max:
-        raise ValueError("%s tensors cannot be quantized to %d bits" % (dtype.name, bits))
+        raise ValueError(f"{dtype.name} tensors cannot be quantized to {bits} bits")
     return n
 
 
@@ -133,7 +133,7 @@ def ternarize(x: Any, thresh: float = 0.05) -> Any:
     Source: Zhu et al., Trained Ternary Quantization, 2016, arXiv:1612.01064.
     """
     if not 0 <= thresh < 1:
-        raise ValueError("ternarize: `thresh` must be in [0, 1), got %r" % (thresh,))
+        raise ValueError(f"ternarize: `thresh` must be in [0, 1), got {thresh!r}")
     limit = tf.stop_gradient(tf.reduce_max(tf.abs(x)) * thresh)
     w_p = tf.get_variable("Wp", initializer=tf.constant(1.0, x.dtype.base_dtype))
     w_n = tf.get_variable("Wn", initializer=tf.constant(1.0, x.dtype.base_dtype))

@@ -57,7 +57,7 @@ _LAST_LAYERS = {
 def check_variant(variant: str) -> str:
     """Returns ``variant`` if there is one of that name, else raises ValueError."""
     if variant not in VARIANTS:
-        raise ValueError("`variant` must be one of %s, got %r" % (VARIANTS, variant))
+        raise ValueError(f"`variant` must be one of {VARIANTS}, got {variant!r}")
     return variant
 
 
@@ -66,7 +66,7 @@ def weight_scope(family: str, variant: str) -> WeightScope:
     check_variant(variant)
     if (family, variant) not in _SCOPES:
         families = sorted({f for f, _ in _SCOPES})
-        raise ValueError("`family` must be one of %s, got %r" % (families, family))
+        raise ValueError(f"`family` must be one of {families}, got {family!r}")
     return _SCOPES[family, variant]
 
 

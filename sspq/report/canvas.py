@@ -70,7 +70,7 @@ def place_labels(figure: Any, axes: Any, labels: Iterable[Tuple[str, Tuple[float
             if inside and box.y1 < frame.y1 and not any(box.overlaps(other) for other in taken):
                 break
         else:
-            raise ValueError("there is no room for the label %r among %d" % (text, len(labels)))
+            raise ValueError(f"there is no room for the label {text!r} among {len(labels)}")
         line = {
             "arrowstyle": "-",
             "color": GREY,

@@ -49,14 +49,14 @@ def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
     if os.path.isfile(os.path.join(folder, REPORT)) and not any(
         os.path.isdir(os.path.join(folder, name)) for name, _ in STEPS
     ):
-        raise ChainError("%s is one run, expected the folder that holds s1/ and s2/" % folder)
+        raise ChainError(f"{folder} is one run, expected the folder that holds s1/ and s2/")
     if not os.path.isdir(folder):
-        raise ChainError("there is no folder %s" % folder)
+        raise ChainError(f"there is no folder {folder}")
     for name, title in STEPS:
         path = os.path.join(folder, name, REPORT)
         report = read_json(path)
         if report is None and name != "float32":
-            raise ChainError("%s: step %s has not finished" % (os.path.join(folder, name), title))
+            raise ChainError(f"{os.path.join(folder, name)}: step {title} has not finished")
         if report is not None:
             check_fields(path, report, _FIELDS)
             reports[title] = report
@@ -95,7 +95,7 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
     rows: List[tuple] = [header]
     if "float32" not in steps:
         size = steps["S1"]["float32_bytes"]
-        rows.append(("float32", 32, 32, "not run", "", size, "%.3f" % (size / MIB), "", "", ""))
+        rows.append(("float32", 32, 32, "not run", "", size, f"{(size / MIB):.3f}", "", "", ""))
     for title, r in steps.items():
         rows.append(
             (
@@ -105,10 +105,10 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
                 _or_dash("%.2f", r["top1"]),
                 _or_dash("%.2f", r["top5"]),
                 r["quantized_bytes"],
-                "%.3f" % (r["quantized_bytes"] / MIB),
+                f"{(r['quantized_bytes'] / MIB):.3f}",
                 _or_dash("%.3f", r["information_density"]),
                 r["epochs"],
-                "%.0f" % r["seconds"],
+                f"{r['seconds']:.0f}",
             )
         )
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(header))]
@@ -118,7 +118,7 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
 def _history(folder: str) -> List[history.Row]:
     path, rows = os.path.join(folder, history.JSON_NAME), history.read(folder)
     for place, row in enumerate(rows, 1):
-        check_fields("%s, entry %d" % (path, place), row, _COLUMNS)
+        check_fields(f"{path}, entry {place}", row, _COLUMNS)
     return rows
 
 

@@ -55,7 +55,7 @@ def slq_state() -> str:
         native.load()
         return name
     except (ImportError, OSError) as e:  # numpy is used, or nothing
-        return "%s (%s)" % ("none" if isinstance(e, backend.BackendError) else name, e)
+        return f"{'none' if isinstance(e, backend.BackendError) else name} ({e})"
 
 
 def environment() -> Dict[str, Any]:
@@ -84,17 +84,17 @@ def environment() -> Dict[str, Any]:
 
 def format_environment(state: Dict[str, Any]) -> str:
     """The same as text for a bug report."""
-    lines = ["%-16s %s" % item for item in state["versions"].items()]
+    lines = [f"{name:<16} {version}" for name, version in state["versions"].items()]
     lines += [
-        "%-16s %s" % (name, state[name])
+        f"{name:<16} {state[name]}"
         for name in ("platform", "cpus", "executable", "built_with_cuda", "library", "slq")
     ]
     if "library_error" in state:
-        lines.append("%-16s %s" % ("NOT LOADED", state["library_error"]))
-    lines += ["%-16s %s" % ("built: " + k, v) for k, v in state.get("build", {}).items()]
+        lines.append(f"{'NOT LOADED':<16} {state['library_error']}")
+    lines += [f"{'built: ' + k:<16} {v}" for k, v in state.get("build", {}).items()]
     for op, kernels in state.get("kernels", {}).items():
-        lines.append("%-22s %s" % (op, ", ".join(kernels) or "none"))
+        lines.append(f"{op:<22} {', '.join(kernels) or 'none'}")
     if "cpu_versions" in state:
-        lines.append("%-16s %s" % ("CPU versions", ", ".join(state["cpu_versions"])))
-    lines += ["%-16s %s" % ("device", d) for d in state["devices"]]
+        lines.append(f"{'CPU versions':<16} {', '.join(state['cpu_versions'])}")
+    lines += [f"{'device':<16} {d}" for d in state["devices"]]
     return "\n".join(lines)

@@ -41,7 +41,7 @@ def draw_accuracy(results: List[Result], path: str) -> str:
             label=kind,
         )
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: "%g" % value))
+    axes.xaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("size (MB, of 2$^{20}$ bytes)")
     axes.set_ylabel("top-1 (%)")
     axes.margins(0.18)

@@ -234,7 +234,7 @@ class _Reader:
             return ""
         stride = op.get_attr("strides")[h]
         text = "x".join(str(s) for s in size)
-        return text + ("/%d" % stride if stride > 1 else "")
+        return text + (f"/{stride}" if stride > 1 else "")
 
 
 def _times(outputs: Optional[int], each: Optional[int]) -> Optional[int]:

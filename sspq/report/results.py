@@ -82,12 +82,12 @@ def check_fields(place: str, value: Any, fields: Mapping[str, Kind]) -> None:
         found = value
         for key in name.split("."):
             if not isinstance(found, dict) or key not in found:
-                raise ResultsError("%s: `%s` is missing" % (place, name))
+                raise ResultsError(f"{place}: `{name}` is missing")
             found = found[key]
         # To Python true and false are numbers, and its JSON has NaN.
         odd = isinstance(found, bool) or isinstance(found, float) and not math.isfinite(found)
         if odd or not isinstance(found, types):
-            raise ResultsError("%s: `%s` must be %s, got %r" % (place, name, expected, found))
+            raise ResultsError(f"{place}: `{name}` must be {expected}, got {found!r}")
 
 
 def published(path: str = PUBLISHED_CSV) -> List[Result]:
@@ -97,12 +97,12 @@ def published(path: str = PUBLISHED_CSV) -> List[Result]:
         ResultsError: there is no such file, or a row is not so.
     """
     if not os.path.isfile(path):
-        raise ResultsError("`--published`: there is no file %s" % path)
+        raise ResultsError(f"`--published`: there is no file {path}")
     with open(path, newline="") as f:
         reader = csv.DictReader(f)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ResultsError(
-                "%s has the columns %s, expected %s" % (path, reader.fieldnames, list(COLUMNS))
+                f"{path} has the columns {reader.fieldnames}, expected {list(COLUMNS)}"
             )
         return [_published(path, reader.line_num, row) for row in reader]
 
@@ -113,8 +113,8 @@ def _published(path: str, line: int, row: Dict[str, str]) -> Result:
         kind = {"yes": READ_OFF, "no": PUBLISHED}[row["read_off_plot"]]
     except (TypeError, ValueError, KeyError) as e:
         raise ResultsError(
-            "%s, line %d: top1, mb and density must be numbers and read_off_plot yes or no, got %s"
-            % (path, line, dict(row))
+            f"{path}, line {line}: top1, mb and density must be numbers and read_off_plot yes "
+            f"or no, got {dict(row)}"
         ) from e
     return Result(row["model"], kind, top1, mb, density, (top1, top1))
 
@@ -125,11 +125,11 @@ def measured(reports: Iterable[Dict[str, Any]]) -> List[Result]:
     for r in reports:
         data, bits = r["dataset"], r["bits"]
         is_imagenet = all(data.get(key) == value for key, value in _IMAGENET.items())
-        name = "%s %s, W%d A%d" % (r["model"], r["step"], bits["weights"], bits["activations"])
+        name = f"{r['model']} {r['step']}, W{bits['weights']} A{bits['activations']}"
         if r.get("variant") == "released":
             name += ", released"
         if not is_imagenet:
-            name += ", %s" % data["name"]
+            name += f", {data['name']}"
         kind = MEASURED if is_imagenet else OTHER_DATA
         settings = {k: v for k, v in r.items() if k not in _OF_A_RUN}
         key = (name, kind, r["quantized_bytes"], json.dumps(settings, sort_keys=True))
@@ -139,7 +139,7 @@ def measured(reports: Iterable[Dict[str, Any]]) -> List[Result]:
         top1 = sum(values) / len(values)
         density = information_density(top1, size)
         if density is not None:
-            text = name + (", mean of %d" % len(values) if len(values) > 1 else "")
+            text = name + (f", mean of {len(values)}" if len(values) > 1 else "")
             results.append(
                 Result(text, kind, top1, size / MIB, density, (min(values), max(values)))
             )
@@ -166,10 +166,10 @@ def find_reports(patterns: Iterable[str]) -> List[Dict[str, Any]]:
         paths = [p for place in places for p in _files(place)]
         runs = {path: steps for path in sorted(paths) for steps in [_steps(path)] if steps}
         if not paths:
-            raise ResultsError("`--reports`: nothing found by %s" % pattern)
+            raise ResultsError(f"`--reports`: nothing found by {pattern}")
         if not runs:
-            what = pattern if named else "`--reports`: what is found by %s" % pattern
-            raise ResultsError("%s is not the report of a run" % what)
+            what = pattern if named else f"`--reports`: what is found by {pattern}"
+            raise ResultsError(f"{what} is not the report of a run")
         for step in itertools.chain.from_iterable(runs.values()):
             if step["top1"] is not None:
                 found[json.dumps(step, sort_keys=True)] = step
@@ -183,7 +183,7 @@ def _steps(path: str) -> List[Dict[str, Any]]:
     if not isinstance(steps, dict) or not all(_is_report(step) for step in steps.values()):
         return []
     for name, step in steps.items():
-        check_fields("%s, step %s" % (path, name) if name else path, step, _FIELDS)
+        check_fields(f"{path}, step {name}" if name else path, step, _FIELDS)
     return list(steps.values())
 
 

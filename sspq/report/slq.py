@@ -30,7 +30,7 @@ _STAGE_FIELDS = {
     "frozen_share": NUMBER,
     "bytes": NUMBER,
     "layers": OBJECT,
-    **{"accuracy.%s.top1" % moment: NUMBER for moment in _MOMENTS},
+    **{f"accuracy.{moment}.top1": NUMBER for moment in _MOMENTS},
     "accuracy.after_training.top5": NUMBER,
 }
 _LAYER_FIELDS = {"weights": NUMBER, "codebook": _LIST, "members": _LIST}
@@ -49,13 +49,13 @@ def _read(folder: str) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
     path = os.path.join(folder, REPORT)
     report, stages = read_json(path), read_stages(folder)
     if report is None or not stages:
-        raise StagesError("%s: the run has not finished" % folder)
+        raise StagesError(f"{folder}: the run has not finished")
     check_fields(path, report, _REPORT_FIELDS)
     for number, stage in enumerate(stages, 1):
         path = stage_file(folder, number)
         check_fields(path, stage, _STAGE_FIELDS)
     for name, layer in stages[-1]["layers"].items():
-        check_fields("%s, layer %s" % (path, name), layer, _LAYER_FIELDS)
+        check_fields(f"{path}, layer {name}", layer, _LAYER_FIELDS)
     return report, stages
 
 
@@ -75,19 +75,19 @@ def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
     before = report["float32"]
     size = report["float32_bytes"]
     rows: List[Tuple[Any, ...]] = [header]
-    top1, top5 = "%.2f" % before["top1"], "%.2f" % before["top5"]
-    rows.append(("float32", "", "0.0", "", "", top1, top5, size, "%.3f" % (size / MIB)))
+    top1, top5 = f"{before['top1']:.2f}", f"{before['top5']:.2f}"
+    rows.append(("float32", "", "0.0", "", "", top1, top5, size, f"{(size / MIB):.3f}"))
     for stage in stages:
         accuracy = stage["accuracy"]
         rows.append(
             (
                 stage["stage"],
-                "%d-%d" % tuple(stage["epochs"]),
-                "%.1f" % (100 * stage["frozen_share"]),
-                *("%.2f" % accuracy[moment]["top1"] for moment in _MOMENTS),
-                "%.2f" % accuracy["after_training"]["top5"],
+                "-".join(str(epoch) for epoch in stage["epochs"]),
+                f"{(100 * stage['frozen_share']):.1f}",
+                *(f"{accuracy[moment]['top1']:.2f}" for moment in _MOMENTS),
+                f"{accuracy['after_training']['top5']:.2f}",
                 stage["bytes"],
-                "%.3f" % (stage["bytes"] / MIB),
+                f"{(stage['bytes'] / MIB):.3f}",
             )
         )
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(header))]
@@ -157,9 +157,7 @@ def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
         axes.plot([], [], "o-", color=_AFTER, label="quantized, by centre")
         members.set_ylabel("quantized weights at a centre (%)")
         members.set_ylim(bottom=0)
-        axes.set_title(
-            "%s: %d weights, %d centres" % (name, last["weights"], len(used)), fontsize=10
-        )
+        axes.set_title(f"{name}: {last['weights']} weights, {len(used)} centres", fontsize=10)
 
     _figure(path, 7, draw)
 

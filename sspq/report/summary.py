@@ -121,33 +121,35 @@ class Summary:
     def _facts(self) -> List[str]:
         t = self.totals
         lines = [
-            "parameters      {:,} trainable, {:,} moving averages beside them".format(
-                t.parameters, t.averages
+            (
+                f"parameters      {t.parameters:,} trainable, {t.averages:,} moving averages "
+                "beside them"
             ),
-            "float32         %s" % _mib(t.float32_bytes),
-            "quantized       %s" % _mib(t.quantized_bytes),
-            "multiply-adds   {:,} for one image; shifts weigh {:,} pixels beside them".format(
-                sum(t.work[k] for k in WORK if k != SHIFT), t.work[SHIFT]
+            f"float32         {_mib(t.float32_bytes)}",
+            f"quantized       {_mib(t.quantized_bytes)}",
+            (
+                f"multiply-adds   {sum(t.work[k] for k in WORK if k != SHIFT):,} for one image; "
+                f"shifts weigh {t.work[SHIFT]:,} pixels beside them"
             ),
         ]
         if self.top1 is not None and self.density is not None:
             lines.append(
-                "density         %.3f = log10(%.2f %% top-1 / MiB)" % (self.density, self.top1)
+                f"density         {self.density:.3f} = log10({self.top1:.2f} % top-1 / MiB)"
             )
         if t.unknown:
-            lines.append("unknown         %s: their work is in no sum" % ", ".join(t.unknown))
+            lines.append(f"unknown         {', '.join(t.unknown)}: their work is in no sum")
         return lines
 
     __str__ = table
 
 
 _HEADER = ("layer", "kind", "window", "output", "parameters", "W", "A", "bytes") + tuple(
-    "%s %s" % (kind, "taps" if kind == SHIFT else "MACs") for kind in WORK
+    f"{kind} {'taps' if kind == SHIFT else 'MACs'}" for kind in WORK
 )
 
 
 def _mib(size: int) -> str:
-    return "{:,} bytes = {:.3f} MiB".format(size, size / MIB)
+    return f"{size:,} bytes = {size / MIB:.3f} MiB"
 
 
 def _shape(output: Optional[Tuple[int, ...]]) -> str:
@@ -157,22 +159,22 @@ def _shape(output: Optional[Tuple[int, ...]]) -> str:
 def _cells(row: Row) -> Tuple[str, ...]:
     work = ["?" if row.kind == UNKNOWN else ""] * len(WORK)
     if row.kind in WORK:
-        work[WORK.index(row.kind)] = "?" if row.work is None else "{:,}".format(row.work)
+        work[WORK.index(row.kind)] = "?" if row.work is None else f"{row.work:,}"
     return (
         row.layer,
         row.kind,
         row.window,
         _shape(row.output),
-        "{:,}".format(row.parameters) if row.parameters else "",
+        f"{row.parameters:,}" if row.parameters else "",
         str(row.weight_bits or ""),
         str(row.activation_bits),
-        "{:,}".format(row.bytes) if row.bytes else "",
+        f"{row.bytes:,}" if row.bytes else "",
     ) + tuple(work)
 
 
 def _total_cells(t: Totals) -> Tuple[str, ...]:
-    work = tuple("{:,}".format(t.work[kind]) for kind in WORK)
-    sizes = ("{:,}".format(t.parameters), "", "", "{:,}".format(t.quantized_bytes))
+    work = tuple(f"{t.work[kind]:,}" for kind in WORK)
+    sizes = (f"{t.parameters:,}", "", "", f"{t.quantized_bytes:,}")
     return ("total", "", "", "") + sizes + work
 
 

@@ -40,8 +40,8 @@ def draw_shifts(shifts: Dict[str, np.ndarray], path: str) -> str:
         axes.set_ylim(limit, -limit)  # as in an image: downwards
         axes.set_aspect("equal")
         axes.grid(alpha=0.3)
-        more = ", %d beyond" % beyond.sum() if beyond.any() else ""
-        axes.set_title("%s\n%d channels%s" % (name, shift.shape[1], more), fontsize=7)
+        more = f", {beyond.sum()} beyond" if beyond.any() else ""
+        axes.set_title(f"{name}\n{shift.shape[1]} channels{more}", fontsize=7)
         axes.tick_params(labelsize=7)
     figure.supxlabel("shift along the width (pixels)", fontsize=9)
     figure.supylabel("shift along the height (pixels, downwards)", fontsize=9)

@@ -27,14 +27,14 @@ def backend() -> Any:
     """
     wish = os.environ.get("SSPQ_SLQ", "")
     if wish not in ("",) + NAMES:
-        raise BackendError("SSPQ_SLQ=%s: must be one of %s, or not set" % (wish, ", ".join(NAMES)))
+        raise BackendError(f"SSPQ_SLQ={wish}: must be one of {', '.join(NAMES)}, or not set")
     if wish == "numpy":
         return plain
     try:
         native.load()
     except OSError as e:
         if wish == "native":
-            raise BackendError("SSPQ_SLQ=native, but %s. %s" % (e, _BUILD)) from e
+            raise BackendError(f"SSPQ_SLQ=native, but {e}. {_BUILD}") from e
         _warn(str(e))
         return plain
     return native
@@ -48,8 +48,7 @@ def backend_name() -> str:
 @functools.lru_cache(maxsize=None)  # once
 def _warn(reason: str) -> None:
     warnings.warn(
-        "SLQ clusters in numpy, with the same results at a tenth of the speed: %s. %s"
-        % (reason, _BUILD),
+        f"SLQ clusters in numpy, with the same results at a tenth of the speed: {reason}. {_BUILD}",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -84,7 +84,7 @@ class BinnedWeights:
         lost = int(count.sum() - count[finite_bins()].sum())
         if lost:
             raise ValueError(
-                "weights must be finite, but %d of %d are NaN or infinite" % (lost, count.sum())
+                f"weights must be finite, but {lost} of {count.sum()} are NaN or infinite"
             )
         self._bins = np.flatnonzero(count)
         self._moments = Moments(count, total, square).take(self._bins)

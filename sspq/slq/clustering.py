@@ -40,9 +40,9 @@ class Clusters:
 def check_bits(bits: Any) -> int:
     """Returns ``bits`` if it is an int from 2 to 8, else raises ValueError."""
     if not is_int(bits):
-        raise ValueError("`bits` must be an int, got %r" % (bits,))
+        raise ValueError(f"`bits` must be an int, got {bits!r}")
     if not 2 <= bits <= MOST_BITS:
-        raise ValueError("`bits` must be from 2 to %d, got %d" % (MOST_BITS, bits))
+        raise ValueError(f"`bits` must be from 2 to {MOST_BITS}, got {bits}")
     return int(bits)
 
 
@@ -55,9 +55,9 @@ def check_weights(weights: Any) -> np.ndarray:
     """Returns ``weights`` as a contiguous array, or raises ValueError."""
     if not isinstance(weights, np.ndarray) or weights.dtype != np.float32:
         kind = getattr(weights, "dtype", type(weights).__name__)
-        raise ValueError("weights must be a numpy array of float32, got %s" % kind)
+        raise ValueError(f"weights must be a numpy array of float32, got {kind}")
     if not weights.size:
-        raise ValueError("weights must not be empty, got shape %s" % (weights.shape,))
+        raise ValueError(f"weights must not be empty, got shape {weights.shape}")
     return np.ascontiguousarray(weights).reshape(weights.shape)  # which makes [1] of []
 
 
@@ -77,7 +77,7 @@ def initial_centres(weights: np.ndarray, bits: int) -> np.ndarray:
     weights = check_weights(weights)
     most = max(float(weights.max()), -float(weights.min()))
     if not math.isfinite(most):
-        raise ValueError("weights must be finite, but their largest magnitude is %s" % most)
+        raise ValueError(f"weights must be finite, but their largest magnitude is {most}")
     m = math.ldexp(0.5, math.frexp(most)[1]) if most else 0.0
     halves = m * 0.5 ** np.arange(number_of_centres(bits) // 2)
     return np.concatenate([[0.0], np.stack([halves, -halves], axis=1).ravel()])
@@ -118,11 +118,11 @@ def cluster(
     moving = np.ones(len(start), bool)
     moving[_check_fixed(fixed, len(start))] = False
     if passes < 1:
-        raise ValueError("`passes` must be at least 1, got %r" % (passes,))
+        raise ValueError(f"`passes` must be at least 1, got {passes!r}")
     if threads is None:
         threads = available_threads()
     elif threads < 1:
-        raise ValueError("`threads` must be at least 1, got %r" % (threads,))
+        raise ValueError(f"`threads` must be at least 1, got {threads!r}")
     if skip is not None:
         skip = _check_mask(skip, weights.shape).ravel()
 
@@ -193,24 +193,23 @@ def _check_centres(centres: Sequence[float]) -> np.ndarray:
     checked = np.array(centres, np.float64)
     if checked.ndim != 1 or not 1 <= len(checked) <= MOST_CENTRES:
         raise ValueError(
-            "`centres` must be 1 to %d numbers, got shape %s" % (MOST_CENTRES, checked.shape)
+            f"`centres` must be 1 to {MOST_CENTRES} numbers, got shape {checked.shape}"
         )
     if not (np.isfinite(checked) & np.isfinite(checked.astype(np.float32))).all():
-        raise ValueError("`centres` must be finite and within float32, got %s" % checked)
+        raise ValueError(f"`centres` must be finite and within float32, got {checked}")
     return checked
 
 
 def _check_fixed(fixed: Sequence[int], n: int) -> np.ndarray:
     indices = np.array(fixed, np.int64).ravel()
     if ((indices < 0) | (indices >= n)).any():
-        raise ValueError("`fixed` must be indices from 0 to %d, got %s" % (n - 1, indices))
+        raise ValueError(f"`fixed` must be indices from 0 to {n - 1}, got {indices}")
     return indices
 
 
 def _check_mask(mask: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
     if mask.dtype != bool or mask.shape != shape:
         raise ValueError(
-            "`skip` must be bool of the weights' shape %s, got %s %s"
-            % (shape, mask.dtype, mask.shape)
+            f"`skip` must be bool of the weights' shape {shape}, got {mask.dtype} {mask.shape}"
         )
     return np.ascontiguousarray(mask)

@@ -117,11 +117,11 @@ def _stage_of(state: LayerState, schedule: Schedule) -> int:
     done = int(state.frozen_centres.sum())
     if len(state.centres) != counts[-1] or done not in counts:
         raise ValueError(
-            "the state has %d of %d centres frozen; the schedule's stages leave %s of %d"
-            % (done, len(state.centres), " or ".join(map(str, counts)), counts[-1])
+            f"the state has {done} of {len(state.centres)} centres frozen; the schedule's "
+            f"stages leave {' or '.join(map(str, counts))} of {counts[-1]}"
         )
     if done == counts[-1]:
-        raise ValueError("all %d centres are frozen: there is no next stage" % done)
+        raise ValueError(f"all {done} centres are frozen: there is no next stage")
     return counts.index(done)
 
 
@@ -141,8 +141,8 @@ def _check_shapes(weights: np.ndarray, state: LayerState) -> None:
     for name, array, dtype in (("index", state.index, np.uint8), ("frozen", state.frozen, bool)):
         if array.shape != weights.shape or array.dtype != dtype:
             raise ValueError(
-                "the state's `%s` must be %s of the weights' shape %s, got %s %s"
-                % (name, np.dtype(dtype).name, weights.shape, array.dtype, array.shape)
+                f"the state's `{name}` must be {np.dtype(dtype).name} of the weights' shape "
+                f"{weights.shape}, got {array.dtype} {array.shape}"
             )
 
 
@@ -157,7 +157,7 @@ def _check_frozen(weights: np.ndarray, state: LayerState) -> None:
         moved += np.count_nonzero(flat[part][held] != values[index[part][held]])
     if moved:
         raise ValueError(
-            "%d of %d frozen weights are not at their centres any more" % (moved, frozen.sum())
+            f"{moved} of {frozen.sum()} frozen weights are not at their centres any more"
         )
 
 

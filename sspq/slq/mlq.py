@@ -34,8 +34,6 @@ def incremental_stages(
     """
     chosen = [tuple(group) for group in ([[n] for n in layers] if groups is None else groups)]
     if sorted(name for group in chosen for name in group) != sorted(set(layers)):
-        raise ValueError(
-            "`groups` must hold each of the layers %s once, got %s" % (list(layers), groups)
-        )
+        raise ValueError(f"`groups` must hold each of the layers {list(layers)} once, got {groups}")
     states = range(1, len(TERNARY.counts) + 1)
     return tuple(Advance(group, state) for group in chosen for state in states)

@@ -23,7 +23,7 @@ def load() -> Any:
     library = ctypes.CDLL(LIB_PATH)
     found = library.sspq_slq_interface()
     if found != INTERFACE:
-        raise OSError("%s has interface %d, expected %d" % (LIB_PATH, found, INTERFACE))
+        raise OSError(f"{LIB_PATH} has interface {found}, expected {INTERFACE}")
     for name in ("histogram", "gather", "assign"):
         getattr(library, "sspq_slq_" + name).restype = None
     return library
@@ -82,5 +82,5 @@ def _common(weights: np.ndarray, skip: Optional[np.ndarray], threads: int) -> An
 
 def _pointer(array: np.ndarray) -> ctypes.c_void_p:
     if not array.flags.c_contiguous:
-        raise ValueError("the library takes contiguous arrays, got strides %s" % (array.strides,))
+        raise ValueError(f"the library takes contiguous arrays, got strides {array.strides}")
     return ctypes.c_void_p(array.ctypes.data)

@@ -40,13 +40,13 @@ class Schedule:
         whole = all(is_int(n) for n in counts)
         if not (counts and whole and rising and counts[-1] == centres):
             raise ValueError(
-                "`counts` must rise from at least 1 to %d, the number of centres at %d bits, got %r"
-                % (centres, self.bits, counts)
+                f"`counts` must rise from at least 1 to {centres}, the number of centres at "
+                f"{self.bits} bits, got {counts!r}"
             )
         if self.partition not in PARTITIONS:
-            raise ValueError("`partition` must be one of %s, got %r" % (PARTITIONS, self.partition))
+            raise ValueError(f"`partition` must be one of {PARTITIONS}, got {self.partition!r}")
         if not is_int(self.passes) or self.passes < 1:
-            raise ValueError("`passes` must be at least 1, got %r" % (self.passes,))
+            raise ValueError(f"`passes` must be at least 1, got {self.passes!r}")
 
 
 # SLQ by bits. The five stages at 5 bits are the released ones; the others are this package's own,

@@ -41,12 +41,11 @@ class AlexNet(CaffeClassifier):
         super(AlexNet, self).__init__(num_classes, data_format)
         if not is_int(image_size) or image_size < LEAST_IMAGE_SIZE:
             raise ValueError(
-                "`image_size` must be an int of at least %d, got %r"
-                % (LEAST_IMAGE_SIZE, image_size)
+                f"`image_size` must be an int of at least {LEAST_IMAGE_SIZE}, got {image_size!r}"
             )
         if not isinstance(width, (int, float)) or not 0 < width <= MOST_WIDTH:
             raise ValueError(
-                "`width` must be a number above 0, at most %d, got %r" % (MOST_WIDTH, width)
+                f"`width` must be a number above 0, at most {MOST_WIDTH}, got {width!r}"
             )
         self.image_size = int(image_size)
         self.width = width

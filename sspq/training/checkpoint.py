@@ -32,7 +32,7 @@ def damage(prefix: str) -> Optional[str]:
     if prefix.endswith(NPZ):
         return _npz_damage(prefix)
     if not os.path.isfile(prefix + ".index"):
-        return "%s.index is missing" % prefix
+        return f"{prefix}.index is missing"
     try:
         reader = tf.train.NewCheckpointReader(prefix)
         for name in reader.get_variable_to_shape_map():
@@ -52,7 +52,7 @@ def _npz_damage(path: str) -> Optional[str]:
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as e:
         return str(e)
     other = [name for name, value in values.items() if value.dtype.kind not in "fiub"]
-    return "not numbers: %s" % _some(other) if other else None
+    return f"not numbers: {_some(other)}" if other else None
 
 
 def shapes(path: str) -> Shapes:
@@ -94,7 +94,7 @@ def resolve(path: str, name: str = "`--load`") -> str:
     if os.path.isdir(path):
         found = last_complete(path)
         if found is None:
-            raise CheckpointError("%s: no complete checkpoint in the folder %s" % (name, path))
+            raise CheckpointError(f"{name}: no complete checkpoint in the folder {path}")
         return found
     prefix = path
     for ending in (".index", ".data-00000-of-00001"):
@@ -104,13 +104,13 @@ def resolve(path: str, name: str = "`--load`") -> str:
     if wrong is None:
         return prefix
     if not glob.glob(glob.escape(prefix) + "*"):
-        raise CheckpointError("%s: there is no folder, checkpoint or file %s" % (name, path))
+        raise CheckpointError(f"{name}: there is no folder, checkpoint or file {path}")
     if prefix == path and os.path.isfile(path) and not path.endswith(NPZ):
         raise CheckpointError(
-            "%s: %s is no checkpoint; expected a run's folder, a prefix such as model-100, one of "
-            "the files behind it, or an .npz file" % (name, path)
+            f"{name}: {path} is no checkpoint; expected a run's folder, a prefix such as "
+            "model-100, one of the files behind it, or an .npz file"
         )
-    raise CheckpointError("%s: %s is not a complete checkpoint: %s" % (name, path, wrong))
+    raise CheckpointError(f"{name}: {path} is not a complete checkpoint: {wrong}")
 
 
 def fingerprint(prefix: str) -> str:
@@ -140,13 +140,13 @@ def global_step(prefix: str) -> int:
     """The number of training steps that the checkpoint has seen."""
     reader = tf.train.NewCheckpointReader(prefix)
     if not reader.has_tensor("global_step"):
-        raise CheckpointError("%s holds no global_step: it cannot be resumed" % prefix)
+        raise CheckpointError(f"{prefix} holds no global_step: it cannot be resumed")
     return int(np.asarray(reader.get_tensor("global_step")))
 
 
 def _some(names: Iterable[str]) -> str:
     names = sorted(names)
-    return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+    return ", ".join(names[:5]) + (f" and {(len(names) - 5)} more" if len(names) > 5 else "")
 
 
 def mismatch(stored: Shapes, wanted: Shapes) -> Optional[str]:
@@ -156,14 +156,12 @@ def mismatch(stored: Shapes, wanted: Shapes) -> Optional[str]:
     unused = set(stored) - set(wanted)
     other = {n for n in set(wanted) & set(stored) if list(stored[n]) != list(wanted[n])}
     if missing:
-        problems.append("it lacks %d variables of the graph (%s)" % (len(missing), _some(missing)))
+        problems.append(f"it lacks {len(missing)} variables of the graph ({_some(missing)})")
     if unused:
-        problems.append(
-            "%d of its variables are not in the graph (%s)" % (len(unused), _some(unused))
-        )
+        problems.append(f"{len(unused)} of its variables are not in the graph ({_some(unused)})")
     if other:
-        shapes = ["%s is %s, expected %s" % (n, stored[n], wanted[n]) for n in other]
-        problems.append("shapes differ (%s)" % _some(shapes))
+        shapes = [f"{n} is {stored[n]}, expected {wanted[n]}" for n in other]
+        problems.append(f"shapes differ ({_some(shapes)})")
     return "; ".join(problems) or None
 
 
@@ -202,14 +200,12 @@ class ExactRestore(SessionInit):
             {name: v.shape.as_list() for name, v in self._variables.items()},
         )
         if wrong:
-            raise CheckpointError(
-                "the checkpoint %s belongs to another graph: %s" % (self.path, wrong)
-            )
+            raise CheckpointError(f"the checkpoint {self.path} belongs to another graph: {wrong}")
         if not self.path.endswith(NPZ):
             self._saver = tf.train.Saver(self._variables)
 
     def _run_init(self, sess: Any) -> None:
-        logger.info("Loading %s" % self.path)
+        logger.info(f"Loading {self.path}")
         if not self.path.endswith(NPZ):
             self._saver.restore(sess, self.path)
             return

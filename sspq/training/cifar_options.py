@@ -24,7 +24,7 @@ class Step(NamedTuple):
 def parser(step: Step, description: str) -> argparse.ArgumentParser:
     """The options of a step's script."""
     p = options.parser(description)
-    options.add_run(p, "train_log/%s" % step.name.lower())
+    options.add_run(p, f"train_log/{step.name.lower()}")
     options.add_method(p)
     options.add_schedule(p, wup_length=30, step_size=30, eta_min=step.eta_min)
     p.add_argument("--max_epoch", type=int, default=step.max_epoch, help="last epoch of the cosine")
@@ -53,7 +53,7 @@ def plan(step: Step, args: argparse.Namespace) -> Tuple[int, Schedule]:
     S2's cosine still ends at ``--max_epoch`` and so swings beyond it.
     """
     if args.max_epoch < 1:
-        raise ValueError("`--max_epoch` must be at least 1, got %r" % args.max_epoch)
+        raise ValueError(f"`--max_epoch` must be at least 1, got {args.max_epoch!r}")
     if args.variant == "released" and step.name != "S2":
         return RELEASED_EPOCHS, constant
     epochs = RELEASED_EPOCHS if args.variant == "released" else args.max_epoch

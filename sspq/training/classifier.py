@@ -60,7 +60,7 @@ class Classifier(ModelDesc, abc.ABC):
     ) -> None:
         super(Classifier, self).__init__()
         if not is_int(num_classes) or num_classes < 2:
-            raise ValueError("`num_classes` must be an int of at least 2, got %r" % (num_classes,))
+            raise ValueError(f"`num_classes` must be an int of at least 2, got {num_classes!r}")
         self.weight_bits = weight_bits
         self.num_classes = int(num_classes)  # not of numpy, which JSON does not take
         self.data_format = resolve_data_format(data_format)
@@ -88,7 +88,7 @@ class Classifier(ModelDesc, abc.ABC):
         tf.nn.softmax(logits, name="probabilities")
         for k in (1, 5):
             hit = tf.nn.in_top_k(logits, label, min(k, self.num_classes))
-            tf.cast(tf.logical_not(hit), tf.float32, name="wrong-top%d" % k)
+            tf.cast(tf.logical_not(hit), tf.float32, name=f"wrong-top{k}")
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=label)
         cross_entropy = tf.reduce_mean(cross_entropy, name="cross_entropy")
         decay = regularize_cost(

@@ -67,10 +67,10 @@ def of_history(rows: List[Row]) -> Report:
 
 def _line(name: str, report: Report, seconds: float) -> str:
     weights = report.get("slq", report["bits"])["weights"]
-    parts = ["%s  W%d A%d" % (name, weights, report["bits"]["activations"])]
+    parts = [f"{name}  W{weights} A{report['bits']['activations']}"]
     if report.get("top1") is not None:
-        parts.append("top-1 %.2f %%  top-5 %.2f %%" % (report["top1"], report["top5"]))
-    return "  ".join(parts + ["(%.0f s)" % seconds])
+        parts.append(f"top-1 {report['top1']:.2f} %  top-5 {report['top5']:.2f} %")
+    return "  ".join(parts + [f"({seconds:.0f} s)"])
 
 
 def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]]) -> int:
@@ -93,11 +93,11 @@ def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]
     except USER_ERRORS as e:
         if told_whole():
             raise
-        print("%s: %s" % (script, line_of(e, args.batch)), file=sys.stderr)
+        print(f"{script}: {line_of(e, args.batch)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        how = "" if args.eval else "; --resume goes on with %s" % args.log
-        print("%s: interrupted%s" % (script, how), file=sys.stderr)
+        how = "" if args.eval else f"; --resume goes on with {args.log}"
+        print(f"{script}: interrupted{how}", file=sys.stderr)
         return 130
     if report is not None:
         print(_line(name, report, time.time() - start))

@@ -91,8 +91,8 @@ def fit(training: Training, folder: Optional[RunFolder], processes: Processes) -
     rows = history.read(folder.path) if folder else []
     if folder and (not rows or rows[-1]["epoch"] < training.epochs):
         failure = failure or TrainingStoppedError(
-            "training stopped after %d of %d epochs: its data came to an end"
-            % (len(rows), training.epochs)
+            f"training stopped after {len(rows)} of {training.epochs} epochs: its data came to "
+            "an end"
         )
     if failure:
         raise failure
@@ -106,7 +106,7 @@ def _start(training: Training, folder: RunFolder) -> Tuple[int, Optional[Any]]:
     resumed = checkpoint.last_complete(folder.path)
     if resumed:
         first = checkpoint.global_step(resumed) // training.steps + 1
-        logger.info("Going on with epoch %d from %s" % (first, resumed))
+        logger.info(f"Going on with epoch {first} from {resumed}")
         return first, checkpoint.ExactRestore(resumed)
     if training.load:
         return 1, checkpoint.ExactRestore(

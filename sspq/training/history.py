@@ -40,7 +40,7 @@ def read(folder: str) -> List[Row]:
     if rows is None:
         return []
     if not isinstance(rows, list):
-        raise ValueError("%s must be a list of epochs, got %r" % (path, rows))
+        raise ValueError(f"{path} must be a list of epochs, got {rows!r}")
     return rows
 
 
@@ -74,7 +74,7 @@ class MeanCost(Callback):
         cost = float(values.results)
         if not math.isfinite(cost):
             raise TrainingDivergedError(
-                "the cost became %r in epoch %d: try a lower --base_lr" % (cost, self.epoch_num)
+                f"the cost became {cost!r} in epoch {self.epoch_num}: try a lower --base_lr"
             )
         self._sum += cost
         self._steps += 1

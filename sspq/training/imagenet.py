@@ -84,7 +84,7 @@ def _train(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
         prefix = checkpoint.resolve(args.load)
         if "learning_rate" not in checkpoint.shapes(prefix):
             raise ValueError(
-                "`--base_lr` is missing: %s holds no learning rate to go on with" % prefix
+                f"`--base_lr` is missing: {prefix} holds no learning rate to go on with"
             )
     model = model_of(args, data.num_classes)
     training = Training(
@@ -112,8 +112,8 @@ def _train(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
 def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
     if os.path.exists(os.path.join(args.log, SETTINGS)):
         raise RunFolderError(
-            "`--log`: %s holds a training run, whose report would be lost; give another folder"
-            % args.log
+            f"`--log`: {args.log} holds a training run, whose report would be lost; give "
+            "another folder"
         )
     prefix = checkpoint.resolve(args.load)
     data = FolderInput(args, Processes(), training=False)

@@ -85,9 +85,9 @@ class ImageNetSSPQ(Classifier):
             ("depth", depth, tuple(BLOCKS)),
         ):
             if value not in known:
-                raise ValueError("`%s` must be one of %s, got %r" % (name, known, value))
+                raise ValueError(f"`{name}` must be one of {known}, got {value!r}")
         if not is_int(image_size) or image_size < 1:
-            raise ValueError("`image_size` must be an int of at least 1, got %r" % (image_size,))
+            raise ValueError(f"`image_size` must be an int of at least 1, got {image_size!r}")
         module = GRAPHS[graph]
         self.bitw = _bits("bitw", bitw, module.BITW, mode, QUANTIZED_WEIGHTS_MODES)
         self.bita = _bits("bita", bita, module.BITA, mode, QUANTIZED_ACTIVATIONS_MODES)
@@ -96,7 +96,7 @@ class ImageNetSSPQ(Classifier):
         block = mode + ("_basicblock" if depth in BASIC_DEPTHS else "_bottleneck")
         if not hasattr(self._blocks, block):
             deep = tuple(d for d in BLOCKS if d not in BASIC_DEPTHS)
-            raise ValueError("`depth` must be one of %s in mode %r, got %r" % (deep, mode, depth))
+            raise ValueError(f"`depth` must be one of {deep} in mode {mode!r}, got {depth!r}")
         super(ImageNetSSPQ, self).__init__(
             weight_bits("imagenet", variant, self.bitw, self.linear_bits),
             num_classes,
@@ -132,7 +132,7 @@ class ImageNetSSPQ(Classifier):
 
     def describe(self) -> Dict[str, Any]:
         return {
-            "model": "%s %s%d" % (self.graph, self.mode, self.depth),
+            "model": f"{self.graph} {self.mode}{self.depth}",
             "variant": self.variant,
             "bits": {
                 "weights": self.bitw,
@@ -153,7 +153,7 @@ def _bits(name: str, bits: Optional[int], own: int, mode: str, quantized: Any) -
         return check_bits(name, own if bits is None else bits)
     if bits not in (None, 32):
         raise ValueError(
-            "`%s` must be 32 or None in mode %r, which does not quantize them, got %r"
-            % (name, mode, bits)
+            f"`{name}` must be 32 or None in mode {mode!r}, which does not quantize them, got "
+            f"{bits!r}"
         )
     return 32

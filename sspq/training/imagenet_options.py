@@ -45,8 +45,10 @@ def _add_training(p: argparse.ArgumentParser, step: Step) -> None:
     p.add_argument(
         "--base_lr",
         type=float,
-        help="learning rate for %d images a step; follows the batch. Default: %s"
-        % (BASE_BATCH, "that of the checkpoint" if step.needs_load else BASE_LR),
+        help=(
+            f"learning rate for {BASE_BATCH} images a step; follows the batch. Default: "
+            f"{'that of the checkpoint' if step.needs_load else BASE_LR}"
+        ),
     )
     p.add_argument(
         "--trainer",
@@ -119,7 +121,7 @@ def add_images(p: argparse.ArgumentParser) -> None:
 
 def log_folder(step: Step, args: argparse.Namespace) -> str:
     """Where a run is written unless ``--log`` says. An evaluation keeps off a run's report."""
-    return "train_log/imagenet-%s%s" % (step.name.lower(), "-eval" if args.eval else "")
+    return f"train_log/imagenet-{step.name.lower()}{'-eval' if args.eval else ''}"
 
 
 def augmentation(
@@ -161,16 +163,16 @@ def check(step: Step, args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value < 1:
             option = name.replace("_", "-")
-            raise ValueError("`--%s` must be at least 1, got %r" % (option, value))
+            raise ValueError(f"`--{option}` must be at least 1, got {value!r}")
     if args.processes is not None and args.processes < 0:
-        raise ValueError("`--processes` must be at least 0, got %r" % args.processes)
+        raise ValueError(f"`--processes` must be at least 0, got {args.processes!r}")
     if args.base_lr is not None:
         options.check_rate(args.base_lr)
     if args.mode not in SHIFT_MODES:
-        why = "of shift networks, which mode %s is not" % args.mode
+        why = f"of shift networks, which mode {args.mode} is not"
         options.refuse(args, options.OF_SHIFTS, why)
     if args.trainer != "horovod":
-        why = "of `--trainer horovod`, got --trainer %s" % args.trainer
+        why = f"of `--trainer horovod`, got --trainer {args.trainer}"
         options.refuse(args, {"compression": "none"}, why)
     augmentation(args)
     schedule(step, args)

@@ -74,8 +74,8 @@ def refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None
     """Raises ValueError, naming them, if any of these options is not at its default."""
     given = [name for name, value in defaults.items() if getattr(args, name) != value]
     if given:
-        options = ", ".join("`--%s`" % name.replace("_", "-") for name in given)
-        raise ValueError("%s: %s" % (options, why))
+        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in given)
+        raise ValueError(f"{options}: {why}")
 
 
 def add_schedule(
@@ -92,25 +92,25 @@ def add_schedule(
 def check_run(args: argparse.Namespace, needs_load: bool) -> None:
     """Refuses what cannot work in any script, before anything is loaded or written."""
     if args.batch < 1:
-        raise ValueError("`--batch` must be at least 1, got %r" % args.batch)
+        raise ValueError(f"`--batch` must be at least 1, got {args.batch!r}")
     if (args.eval or needs_load) and not args.load:
         what = "a checkpoint to evaluate" if args.eval else "S1's checkpoint or log folder"
-        raise ValueError("`--load` is missing: give %s" % what)
+        raise ValueError(f"`--load` is missing: give {what}")
     if args.gpu and not has_gpu():
-        raise ValueError("`--gpu`: TensorFlow sees none of the GPUs %s" % args.gpu)
+        raise ValueError(f"`--gpu`: TensorFlow sees none of the GPUs {args.gpu}")
     if args.data_format == "NCHW" and not has_gpu():
         raise ValueError(
             "`--data-format NCHW` needs a GPU: TensorFlow's CPU kernels know NHWC only. "
             "The variables are the same, so use auto or NHWC"
         )
     if not 0 <= args.seed < 2**32:
-        raise ValueError("`--seed` must be in [0, 2**32), got %r" % args.seed)
+        raise ValueError(f"`--seed` must be in [0, 2**32), got {args.seed!r}")
     if not 0 <= args.shift_lr_mult < float("inf"):
         raise ValueError(
-            "`--shift-lr-mult` must be finite and at least 0, got %r" % args.shift_lr_mult
+            f"`--shift-lr-mult` must be finite and at least 0, got {args.shift_lr_mult!r}"
         )
 
 
 def check_rate(base_lr: float) -> None:
     if not 0 < base_lr < float("inf"):
-        raise ValueError("`--base_lr` must be above 0, got %r" % base_lr)
+        raise ValueError(f"`--base_lr` must be above 0, got {base_lr!r}")

@@ -43,7 +43,7 @@ class HorovodProcesses(Processes):
         except ImportError as e:
             raise ValueError(
                 "`--trainer horovod` needs Horovod built for this TensorFlow: "
-                "bash scripts/install_horovod.sh (%s)" % e
+                f"bash scripts/install_horovod.sh ({e})"
             ) from e
         hvd.init()
         self._hvd = hvd

@@ -63,7 +63,7 @@ def train(
     report = folder.report() if folder else None
     if processes.agree(report is not None):
         if folder:
-            print("%s is finished already, see %s" % (name, folder.file(REPORT)))
+            print(f"{name} is finished already, see {folder.file(REPORT)}")
         return report
     if folder:
         logger.set_logger_dir(args.log, action="k")
@@ -115,15 +115,15 @@ def _check_network(model: Any, prefix: str) -> None:
     path = os.path.join(os.path.dirname(prefix), SETTINGS)
     trained, chosen = _network(read_json(path)), _network(model.describe())
     other = [
-        "%s is %r there and %r now (%s)" % (name, trained[name], chosen[name], option)
+        f"{name} is {trained[name]!r} there and {chosen[name]!r} now ({option})"
         for name, option in _OPTIONS.items()
         if name in trained and name in chosen and trained[name] != chosen[name]
     ]
     if other:
         raise checkpoint.CheckpointError(
-            "`--load`: the options describe another network than %s: %s; give those that it was "
-            "trained with, or use `python -m sspq eval`, which takes them from there"
-            % (path, ", ".join(other))
+            f"`--load`: the options describe another network than {path}: {', '.join(other)}; "
+            "give those that it was trained with, or use `python -m sspq eval`, which takes "
+            "them from there"
         )
 
 
@@ -133,4 +133,4 @@ def _network(description: Any) -> Dict[str, Any]:
         return {}
     bits = description.get("bits")
     of_parts = bits.items() if isinstance(bits, dict) else ()
-    return dict(description, **{"bits.%s" % part: value for part, value in of_parts})
+    return dict(description, **{f"bits.{part}": value for part, value in of_parts})

@@ -68,24 +68,24 @@ class RunFolder:
             write_json(self.file(SETTINGS), settings)
         elif not isinstance(before, dict):
             raise RunFolderError(
-                "`--log`: %s holds checkpoints, a history or a report, but no %s that says which "
-                "run they are of; give another folder" % (path, SETTINGS)
+                f"`--log`: {path} holds checkpoints, a history or a report, but no {SETTINGS} "
+                "that says which run they are of; give another folder"
             )
         elif not resume:
             raise RunFolderError(
-                "`--log`: %s already holds a run; give --resume to go on with it, or another folder"
-                % path
+                f"`--log`: {path} already holds a run; give --resume to go on with it, or "
+                "another folder"
             )
         elif before != settings:
             names = sorted(set(before) | set(settings))
             other = [
-                "%s is %r there and %r now" % (n, before.get(n), settings.get(n))
+                f"{n} is {before.get(n)!r} there and {settings.get(n)!r} now"
                 for n in names
                 if before.get(n) != settings.get(n)
             ]
             raise RunFolderError(
-                "`--log`: %s holds a run with other settings (%s); start over or give another "
-                "folder" % (path, "; ".join(other))
+                f"`--log`: {path} holds a run with other settings ({'; '.join(other)}); start "
+                "over or give another folder"
             )
 
     def file(self, name: str) -> str:
@@ -122,10 +122,10 @@ class RunFolder:
             except BlockingIOError:
                 if time.time() >= deadline:
                     raise RunFolderError(
-                        "`--log`: another process is writing to %s and did not end within %d s"
-                        % (self.path, wait)
+                        f"`--log`: another process is writing to {self.path} and did not end "
+                        f"within {wait:.0f} s"
                     ) from None
                 if not told:
-                    print("waiting for the process that is writing to %s" % self.path, flush=True)
+                    print(f"waiting for the process that is writing to {self.path}", flush=True)
                     told = True
                 time.sleep(0.2)

@@ -35,16 +35,16 @@ def stepwise_cosine(warmup: int, step: int, last: int, eta: float) -> Schedule:
         ValueError: an argument is outside its range.
     """
     if warmup < 0:
-        raise ValueError("`wup_length` must be at least 0, got %r" % (warmup,))
+        raise ValueError(f"`wup_length` must be at least 0, got {warmup!r}")
     if step < 1:
-        raise ValueError("`step_size` must be at least 1, got %r" % (step,))
+        raise ValueError(f"`step_size` must be at least 1, got {step!r}")
     if last == warmup or last < 1:
         raise ValueError(
-            "`max_epoch` must be at least 1 and differ from `wup_length`, got %r and %r"
-            % (last, warmup)
+            f"`max_epoch` must be at least 1 and differ from `wup_length`, got {last!r} and "
+            f"{warmup!r}"
         )
     if not 0 < eta < 1:
-        raise ValueError("`eta_min` must be in (0, 1), got %r" % (eta,))
+        raise ValueError(f"`eta_min` must be in (0, 1), got {eta!r}")
 
     def rate(epoch: int, current: float) -> float:
         if epoch > warmup and current >= eta and epoch % step == 0:
@@ -87,14 +87,14 @@ def staged(start: float, factor: float, step: int, stages: Sequence[int]) -> Sch
     """
     for name, value in (("base_lr", start), ("rate_factor", factor)):
         if not 0 < value < math.inf:
-            raise ValueError("`%s` must be finite and above 0, got %r" % (name, value))
+            raise ValueError(f"`{name}` must be finite and above 0, got {value!r}")
     if step < 1:
-        raise ValueError("`rate_step` must be at least 1, got %r" % (step,))
+        raise ValueError(f"`rate_step` must be at least 1, got {step!r}")
     times = (max(stages) - 1) // step
     if math.log(start) + times * math.log(factor) > _LARGEST_LOG:
         raise ValueError(
-            "`rate_factor` %r, %d times from %r on, gives a rate that is no number of float32"
-            % (factor, times, start)
+            f"`rate_factor` {factor!r}, {times} times from {start!r} on, gives a rate that is "
+            "no number of float32"
         )
     rates = [start * factor ** (place // step) for epochs in stages for place in range(epochs)]
     return lambda epoch, current: rates[epoch - 1]

@@ -34,7 +34,7 @@ def schedule_of(bits: int, partition: str = "magnitude") -> Schedule:
     """
     if bits not in slq.SLQ:
         raise ValueError(
-            "`bits` must be one of %s, or `schedule` be given, got %r" % (sorted(slq.SLQ), bits)
+            f"`bits` must be one of {sorted(slq.SLQ)}, or `schedule` be given, got {bits!r}"
         )
     return replace(slq.SLQ[bits], partition=partition)
 
@@ -49,8 +49,8 @@ def stage_epochs(epochs: Union[int, Sequence[int]], stages: int) -> Tuple[int, .
     each: Tuple[int, ...] = (int(given),) * stages if is_int(given) else tuple(given)
     if len(each) != stages or not all(is_int(e) and e >= 1 for e in each):
         raise ValueError(
-            "`epochs` must be at least 1, one number or one for each of %d stages, got %r"
-            % (stages, epochs)
+            f"`epochs` must be at least 1, one number or one for each of {stages} stages, got "
+            f"{epochs!r}"
         )
     return each
 
@@ -194,9 +194,9 @@ class SLQ(Callback):
         for name in self.layers:
             if found[name] not in (wanted[name], _passed(self._stages[: stage - 1], name)):
                 raise StageError(
-                    "%s has passed %d of its %d stages; epoch %d expects %d. The checkpoint is "
-                    "from a run with other epochs or groups"
-                    % (name, found[name], len(counts) - 1, self.epoch_num, wanted[name])
+                    f"{name} has passed {found[name]} of its {len(counts) - 1} stages; epoch "
+                    f"{self.epoch_num} expects {wanted[name]}. The checkpoint is from a run "
+                    "with other epochs or groups"
                 )
         return [name for name in self.layers if found[name] < wanted[name]]
 
@@ -214,8 +214,8 @@ class SLQ(Callback):
         sess.run(run, feeds)
         frozen = sum(int(s.frozen.sum()) for s in states.values())
         logger.info(
-            "[SLQ] stage %d of %d begins with epoch %d: %d weights of %s are frozen"
-            % (stage, len(self._stages), self.epoch_num, frozen, ", ".join(due))
+            f"[SLQ] stage {stage} of {len(self._stages)} begins with epoch {self.epoch_num}: "
+            f"{frozen} weights of {', '.join(due)} are frozen"
         )
         self.observer.after(stage, self.states())
 

@@ -30,7 +30,7 @@ def layer_test(layers: Layers) -> Callable[[str], bool]:
     try:
         pattern = re.compile(layers)
     except (re.error, TypeError) as e:
-        raise ValueError("`layers` must be a regular expression, got %r: %s" % (layers, e)) from e
+        raise ValueError(f"`layers` must be a regular expression, got {layers!r}: {e}") from e
     return lambda name: pattern.fullmatch(name) is not None
 
 
@@ -67,8 +67,8 @@ class GraphLayer:
         shape = weights.shape
         if weights.dtype.base_dtype != tf.float32 or not shape.is_fully_defined():
             raise ValueError(
-                "SLQ quantizes float32 variables of a known shape, but %s is %s %s"
-                % (self.name, weights.dtype.base_dtype.name, shape)
+                f"SLQ quantizes float32 variables of a known shape, but {self.name} is "
+                f"{weights.dtype.base_dtype.name} {shape}"
             )
         shape = shape.as_list()
         # Training steps read `frozen` alone. The others stay off GPUs, which have no uint8.
@@ -134,7 +134,7 @@ def find_layers(layers: Layers, centres: int) -> Dict[str, GraphLayer]:
     found = [GraphLayer(v, centres) for v in trainable if wanted(v.op.name)]
     if not found:
         names = [v.op.name for v in trainable]
-        raise ValueError("`layers`: %r fits none of the variables %s" % (layers, names))
+        raise ValueError(f"`layers`: {layers!r} fits none of the variables {names}")
     return {layer.name: layer for layer in found}
 
 

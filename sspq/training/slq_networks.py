@@ -133,8 +133,7 @@ def model_of(args: argparse.Namespace, classes: int) -> Any:
     model = NETWORKS[args.model].make(args, classes)
     if model.describe()["bits"]["activations"] != args.bita:
         raise ValueError(
-            "`--bita` must be 32: %s does not quantize activations, got %r"
-            % (args.model, args.bita)
+            f"`--bita` must be 32: {args.model} does not quantize activations, got {args.bita!r}"
         )
     model.base_lr = args.base_lr
     model.shift_lr_mult, model.shift_normalize = args.shift_lr_mult, args.shift_normalize

@@ -87,7 +87,7 @@ def complete(args: argparse.Namespace) -> None:
         "rate_step": recipe.rate_step,
         "image_size": network.image_size,
         "data": os.environ.get("Imagenet_Path" if network.image_size else "CIFAR100_PATH"),
-        "log": "train_log/%s-%s" % (args.model, args.method),
+        "log": f"train_log/{args.model}-{args.method}",
     }
     for name, value in defaults.items():
         if getattr(args, name) is None:
@@ -112,15 +112,15 @@ def _check_network(args: argparse.Namespace) -> None:
     """Refuses options that are not of the network."""
     network = NETWORKS[args.model]
     if not network.image_size:
-        options.refuse(args, _OF_FILES, "of ILSVRC images, which %s does not take" % args.model)
+        options.refuse(args, _OF_FILES, f"of ILSVRC images, which {args.model} does not take")
     if not network.shifts:
-        options.refuse(args, _OF_SHIFTS, "of shift networks, which %s is not" % args.model)
+        options.refuse(args, _OF_SHIFTS, f"of shift networks, which {args.model} is not")
     elif network.image_size and args.shift_no_decay:
-        raise ValueError("`--shift-no-decay` is not of %s: its shifts never decay" % args.model)
+        raise ValueError(f"`--shift-no-decay` is not of {args.model}: its shifts never decay")
     if network.as_caffe and (args.min_area != LEAST_AREA or args.no_colour):
         raise ValueError(
-            "`--min-area` and `--no-colour` are not of %s: its images are cut out as Caffe does, "
-            "whole and with their colours" % args.model
+            f"`--min-area` and `--no-colour` are not of {args.model}: its images are cut out "
+            "as Caffe does, whole and with their colours"
         )
 
 
@@ -134,14 +134,14 @@ def check(args: argparse.Namespace) -> None:
             "a log folder or an .npz file"
         )
     if args.method != "slq" and args.partition is not None:
-        raise ValueError("`--partition` is of slq, got it for %s" % args.method)
+        raise ValueError(f"`--partition` is of slq, got it for {args.method}")
     if args.method != "mlq" and args.groups is not None:
-        raise ValueError("`--groups` are of mlq, got them for %s" % args.method)
+        raise ValueError(f"`--groups` are of mlq, got them for {args.method}")
     if args.method == "float32" and args.layers is not None:
         raise ValueError("`--layers` are of slq and mlq, got them for float32")
     _check_network(args)
     if args.val_every < 1:
-        raise ValueError("`--val-every` must be at least 1, got %r" % args.val_every)
+        raise ValueError(f"`--val-every` must be at least 1, got {args.val_every!r}")
     if not args.data:
         raise ValueError("`--data` is missing: see --help")
     _schedule(args)
@@ -152,7 +152,7 @@ def _schedule(args: argparse.Namespace) -> Optional[Schedule]:
         return schedule_of(5 if args.bits is None else args.bits, args.partition or "magnitude")
     own = TERNARY.bits if args.method == "mlq" else 32
     if args.bits not in (None, own):
-        raise ValueError("`--bits` must be %d for %s, got %r" % (own, args.method, args.bits))
+        raise ValueError(f"`--bits` must be {own} for {args.method}, got {args.bits!r}")
     return TERNARY if args.method == "mlq" else None
 
 
@@ -169,8 +169,8 @@ def layers_of(args: argparse.Namespace, model: Any) -> List[str]:
     found = [v.op.name for v in variables if wanted(v.op.name)]
     if not found:
         raise ValueError(
-            "`--layers`: %r fits none of the variables %s"
-            % (args.layers, [v.op.name for v in variables])
+            f"`--layers`: {args.layers!r} fits none of the variables "
+            f"{[v.op.name for v in variables]}"
         )
     return found
 
@@ -188,26 +188,24 @@ def groups_of(given: Optional[Sequence[str]], layers: Sequence[str]) -> List[Lis
         count = int(given[0])
         if not 1 <= count <= len(layers):
             raise ValueError(
-                "`--groups` must be from 1 to %d, the number of layers, got %d"
-                % (len(layers), count)
+                f"`--groups` must be from 1 to {len(layers)}, the number of layers, got {count}"
             )
         ends = [len(layers) * k // count for k in range(count + 1)]
         return [list(layers[a:b]) for a, b in zip(ends, ends[1:])]
     try:
         patterns = [re.compile(g) for g in given]
     except re.error as e:
-        raise ValueError("`--groups` must be regular expressions, got %r: %s" % (given, e)) from e
+        raise ValueError(f"`--groups` must be regular expressions, got {given!r}: {e}") from e
     groups: List[List[str]] = [[] for _ in patterns]
     for name in layers:
         fits = [i for i, p in enumerate(patterns) if p.fullmatch(name)]
         if len(fits) != 1:
             raise ValueError(
-                "`--groups`: %s fits %d of the patterns %s, expected one"
-                % (name, len(fits), list(given))
+                f"`--groups`: {name} fits {len(fits)} of the patterns {list(given)}, expected one"
             )
         groups[fits[0]].append(name)
     if not all(groups):
-        raise ValueError("`--groups`: %r fits no layer" % given[groups.index([])])
+        raise ValueError(f"`--groups`: {given[groups.index([])]!r} fits no layer")
     return groups
 
 

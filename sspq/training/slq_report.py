@@ -21,7 +21,7 @@ StageReport = Dict[str, Any]
 
 def stage_file(folder: str, stage: int) -> str:
     """The report of a stage, from 1."""
-    return os.path.join(folder, "stage%d" % stage, REPORT)
+    return os.path.join(folder, f"stage{stage}", REPORT)
 
 
 def read_stages(folder: str) -> List[StageReport]:

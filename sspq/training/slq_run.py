@@ -98,8 +98,7 @@ def _check_loaded(path: str) -> None:
     bits = settings["bits"]["weights"]
     if bits != 32:
         raise ValueError(
-            "`--load`: %s was trained with weights of %d bits, expected a float32 network"
-            % (path, bits)
+            f"`--load`: {path} was trained with weights of {bits} bits, expected a float32 network"
         )
 
 
@@ -115,4 +114,4 @@ def work(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
 def main(description: Optional[str], argv: Optional[List[str]] = None) -> int:
     """The whole of the script."""
     args = slq_options.parser(description).parse_args(argv)
-    return command.main("%s %s" % (args.model, args.method), args, lambda: work(args))
+    return command.main(f"{args.model} {args.method}", args, lambda: work(args))

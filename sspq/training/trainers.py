@@ -60,6 +60,4 @@ def check_batch(batch: int, name: str, together: Processes) -> None:
     """
     count = towers(name) * together.ranks
     if batch % count:
-        raise ValueError(
-            "`--batch` must be divisible by %d GPUs or processes, got %d" % (count, batch)
-        )
+        raise ValueError(f"`--batch` must be divisible by {count} GPUs or processes, got {batch}")

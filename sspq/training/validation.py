@@ -37,7 +37,7 @@ class Tally:
             raise ValueError("there is no image to evaluate on")
         if not np.isfinite(cross_entropy):
             raise ValueError(
-                "the cross-entropy of the images is %r: the network has diverged" % cross_entropy
+                f"the cross-entropy of the images is {cross_entropy!r}: the network has diverged"
             )
         return {
             "top1": float(100 * (1 - wrong_top1 / count)),

@@ -35,7 +35,7 @@ def put(root, name, content):
 
 
 def val_name(number):
-    return "ILSVRC2012_val_%08d.JPEG" % number
+    return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
 def make(root, train=4, val=6, flat=True, labels=True):
@@ -47,12 +47,12 @@ def make(root, train=4, val=6, flat=True, labels=True):
         for i in range(train):
             seed = 10 * label + i
             content = encoded(picture(seed, 70 + 5 * seed, 130 - 3 * seed), quality=90)
-            put(root, "train/%s/%s_%d.JPEG" % (name, name, i), content)
+            put(root, f"train/{name}/{name}_{i}.JPEG", content)
     for i in range(val):
         folder = "val" if flat else "val/" + CLASSES[(i + 1) % 3]
-        put(root, "%s/%s" % (folder, val_name(i + 1)), encoded(picture(100 + i), quality=90))
+        put(root, f"{folder}/{val_name(i + 1)}", encoded(picture(100 + i), quality=90))
     if flat and labels:
-        lines = ["%s %d\n" % (val_name(i + 1), (i + 1) % 3) for i in range(val)]
+        lines = [f"{val_name(i + 1)} {(i + 1) % 3}\n" for i in range(val)]
         put(root, "val.txt", "".join(lines))
     return str(root)
 
@@ -83,26 +83,26 @@ def add_defects(root):
     lines = []
     for name, (kind, content) in {**UNUSUAL, **BAD}.items():
         for folder in ("train/" + CLASSES[0], "val"):
-            put(root, "%s/%s" % (folder, name), content())
-            found["%s/%s" % (folder, name)] = kind
-        lines.append("%s 1\n" % name)
+            put(root, f"{folder}/{name}", content())
+            found[f"{folder}/{name}"] = kind
+        lines.append(f"{name} 1\n")
     lines.append("gone.JPEG 1\n")
     found["val/gone.JPEG"] = "missing"
     with open(os.path.join(root, "val.txt"), "a") as f:
         f.writelines(lines)
     os.makedirs(os.path.join(root, "train", "n09999999"))
-    put(root, "train/%s/._grey.JPEG" % CLASSES[0], b"left by a desktop")
-    put(root, "train/%s/Thumbs.db" % CLASSES[1], b"left by another")
+    put(root, f"train/{CLASSES[0]}/._grey.JPEG", b"left by a desktop")
+    put(root, f"train/{CLASSES[1]}/Thumbs.db", b"left by another")
     put(root, "train/README.txt", "not an image")
     put(root, "val/.cache/x", "not an image")
     os.symlink("nowhere.JPEG", os.path.join(root, "train", CLASSES[1], "link.JPEG"))
-    found["train/%s/link.JPEG" % CLASSES[1]] = "unreadable"
+    found[f"train/{CLASSES[1]}/link.JPEG"] = "unreadable"
     return found
 
 
 FOREIGN = {
-    "train/%s/._grey.JPEG" % CLASSES[0],
-    "train/%s/Thumbs.db" % CLASSES[1],
+    f"train/{CLASSES[0]}/._grey.JPEG",
+    f"train/{CLASSES[1]}/Thumbs.db",
     "train/README.txt",
     "val/.cache",
 }

@@ -51,7 +51,7 @@ def test_every_file_is_there_and_named_from_the_root(tmp_path, flat):
 
 def test_classes_are_numbered_in_the_sorted_order_of_the_wordnet_ids(tmp_path):
     for name in ("n03000000", "n01000000", "n02000000"):
-        put(tmp_path, "train/%s/x.JPEG" % name, encoded(picture(0)))
+        put(tmp_path, f"train/{name}/x.JPEG", encoded(picture(0)))
     tree = imagenet.find(tmp_path, parts=["train"])
     assert tree.classes == ("n01000000", "n02000000", "n03000000")
     assert [tree.train.file(i)[6:15] for i in range(3)] == list(tree.classes)
@@ -89,7 +89,7 @@ def write_devkit(root, numbers):
     os.makedirs(os.path.join(root, "data"), exist_ok=True)
     mat = os.path.join(root, "data", "meta.mat")
     savemat(mat, {"synsets": np.array(rows, kinds).reshape(-1, 1)})
-    lines = ["%d\n" % numbers[label] for label in VAL_LABELS]
+    lines = [f"{numbers[label]}\n" for label in VAL_LABELS]
     put(root, "data/ILSVRC2012_validation_ground_truth.txt", "".join(lines))
 
 
@@ -113,7 +113,7 @@ def test_the_official_files_give_the_class_order(tmp_path):
     root = make(tmp_path / "tree", labels=False)
     order = ("n00000001",) + CLASSES  # one that the tree does not have
     put(tmp_path, "meta/synsets.txt", "\n".join(order) + "\n")
-    lines = ["%s %d\n" % (val_name(i + 1), label + 1) for i, label in enumerate(VAL_LABELS)]
+    lines = [f"{val_name(i + 1)} {label + 1}\n" for i, label in enumerate(VAL_LABELS)]
     put(tmp_path, "meta/val.txt", "".join(lines))
     tree = imagenet.find(root, meta_dir=tmp_path / "meta")
     assert tree.classes == order
@@ -140,14 +140,14 @@ def test_class_numbers_are_enough_to_evaluate_a_flat_folder(tmp_path):
 
 def test_what_does_not_belong_is_listed_and_not_used(tmp_path):
     root = make(tmp_path)
-    for name in ("train/%s/._a.JPEG" % CLASSES[0], "train/a.JPEG", "train/@eaDir/b.JPEG"):
+    for name in (f"train/{CLASSES[0]}/._a.JPEG", "train/a.JPEG", "train/@eaDir/b.JPEG"):
         put(root, name, b"x")
     put(root, "val/README", b"x")
     os.makedirs(os.path.join(root, "train", "n05555555"))
     tree = imagenet.find(root)
     assert len(tree.train) == 12 and len(tree.val) == 6
     assert set(tree.foreign) == {
-        "train/%s/._a.JPEG" % CLASSES[0],
+        f"train/{CLASSES[0]}/._a.JPEG",
         "train/a.JPEG",
         "train/@eaDir",
         "val/README",

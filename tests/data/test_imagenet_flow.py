@@ -170,7 +170,7 @@ def test_what_the_scan_could_not_know_is_replaced_in_training_and_counted(defect
 
 def test_training_without_any_usable_file_is_an_error(tmp_path):
     for i in range(3):
-        put(tmp_path, "train/%s/%d.JPEG" % (CLASSES[0], i), BAD["text.JPEG"][1]())
+        put(tmp_path, f"train/{CLASSES[0]}/{i}.JPEG", BAD["text.JPEG"][1]())
     images = imagenet.find(tmp_path, parts=["train"]).train
     with pytest.raises(DataError, match="cannot decode train/"):
         list(TrainFlow(images, 2, SIZE, processes=0))

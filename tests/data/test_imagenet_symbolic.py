@@ -155,7 +155,7 @@ def test_files_that_cannot_be_decoded_are_left_out_of_training_and_counted(defec
     np.testing.assert_array_equal(shown, expected[: len(shown)])
     for i in bad:
         assert any(images.file(i) in text for text in said)
-    assert "%d files so far" % len(bad) in said[-1]
+    assert f"{len(bad)} files so far" in said[-1]
 
 
 def test_evaluation_stops_and_names_a_file_that_cannot_be_decoded(defects):

@@ -94,7 +94,7 @@ def test_training_leaves_out_what_cannot_be_used(root, cache):
     files = {images.file(i) for i in range(len(images))}
     everything = {tree.train.file(i) for i in range(len(tree.train))}
     assert everything - files == {file for file in left_out if file.startswith("train")}
-    assert {"train/%s/%s" % (CLASSES[0], name) for name in UNUSUAL} <= files
+    assert {f"train/{CLASSES[0]}/{name}" for name in UNUSUAL} <= files
     assert len(report.bad("train")) == len(BAD) + 1
 
 
@@ -116,7 +116,7 @@ def test_evaluation_skips_what_cannot_be_used_if_told_so(root, cache):
 
 def test_evaluation_of_unusual_files_is_no_error(root, cache):
     for name, (_, content) in UNUSUAL.items():
-        put(root, "train/%s/%s" % (CLASSES[0], name), content())
+        put(root, f"train/{CLASSES[0]}/{name}", content())
     tree = imagenet.find(root)
     assert len(check(root, cache).for_evaluation(tree.train)) == 12 + len(UNUSUAL)
 
@@ -141,7 +141,7 @@ def test_a_second_scan_finds_the_same_and_opens_no_file(root, cache, judged):
 def test_only_the_folder_of_a_changed_file_is_looked_at_again(root, cache, judged):
     check(root, cache)
     del judged[:]
-    name = "train/%s/%s_1.JPEG" % (CLASSES[1], CLASSES[1])
+    name = f"train/{CLASSES[1]}/{CLASSES[1]}_1.JPEG"
     put(root, name, encoded(picture(3))[:-50])
     assert kinds(check(root, cache)) == {name: "truncated"}
     assert len(judged) == 4
@@ -159,10 +159,10 @@ def test_a_file_of_the_same_size_and_another_time_is_looked_at_again(root, cache
 
 def test_new_and_removed_files_are_noticed(root, cache):
     check(root, cache)
-    put(root, "train/%s/a.JPEG" % CLASSES[0], b"")
+    put(root, f"train/{CLASSES[0]}/a.JPEG", b"")
     os.remove(imagenet.find(root).train.path(5))
     report = check(root, cache)
-    assert report.files == 18 and kinds(report) == {"train/%s/a.JPEG" % CLASSES[0]: "empty"}
+    assert report.files == 18 and kinds(report) == {f"train/{CLASSES[0]}/a.JPEG": "empty"}
 
 
 def test_a_scan_of_one_part_keeps_what_is_known_of_the_other(root, cache, judged):
@@ -215,7 +215,7 @@ def test_the_default_cache_is_outside_the_tree(root, tmp_path, monkeypatch):
 def test_2000_files_take_less_than_two_seconds_of_a_core(tmp_path, cache):
     content = encoded(picture(0))
     for i in range(2000):
-        put(tmp_path, "train/%s/%d.JPEG" % (CLASSES[i % 2], i), content)
+        put(tmp_path, f"train/{CLASSES[i % 2]}/{i}.JPEG", content)
     tree = imagenet.find(tmp_path, parts=["train"])
     start = time.process_time()
     assert scan(tree, cache, processes=0).files == 2000

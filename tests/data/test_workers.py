@@ -69,7 +69,7 @@ def test_a_process_that_dies_is_an_error_and_no_endless_wait():
 
 def alive(pid):
     try:
-        with open("/proc/%d/stat" % pid) as f:
+        with open(f"/proc/{pid}/stat") as f:
             return f.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False

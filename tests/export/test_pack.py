@@ -211,7 +211,7 @@ def test_a_checkpoint_with_a_nan_is_refused_by_the_variable_s_name(tmp_path):
     model = models.build("lspq18", image_size=32, num_classes=10, bitw=4)
     for name in ("linear/W", "group1/block0/conv1x1a/W", "bfAP/stembn/mean/EMA"):
         source = save(tmp_path, model, one_nan(name))
-        with pytest.raises(ValueError, match="model-7: of %s, 1 of .* diverged" % name):
+        with pytest.raises(ValueError, match=f"model-7: of {name}, 1 of .* diverged"):
             pack(source)
 
 

@@ -28,7 +28,7 @@ def value(name, shape):
     elif leaf == "SP":
         out = rng.uniform(-1.5, 1.5, shape)
     else:
-        raise KeyError("no rule for variable {!r}".format(name))
+        raise KeyError(f"no rule for variable {name!r}")
     return out.astype("float32")
 
 

@@ -60,7 +60,7 @@ def compile_cuda(folder, capability):
         raise RuntimeError("no nvcc in CUDA_HOME, CUDA_PATH or PATH")
     known = nvcc.toolkit(found).architectures
     # A GPU newer than nvcc runs PTX of the newest that nvcc knows.
-    target = capability if int(capability) in known else "%d+PTX" % known[-1]
+    target = capability if int(capability) in known else f"{known[-1]}+PTX"
     command = [found] + nvcc.FLAGS + nvcc.code_flags([target]) + ["-lineinfo", "-shared"]
     _run(command + ["-I" + ROOT, SOURCE, "-o", library])
     return _declare(ctypes.CDLL(library))
@@ -69,7 +69,7 @@ def compile_cuda(folder, capability):
 def _run(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode != 0:
-        raise RuntimeError("%s\n%s" % (" ".join(command), done.stdout.decode()))
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout.decode()}")
 
 
 def _declare(library):
@@ -256,7 +256,7 @@ class Kernels:
             ),
         ]
         if errors != [0, 0]:
-            raise RuntimeError("CUDA errors %s" % errors)
+            raise RuntimeError(f"CUDA errors {errors}")
         device.download(workspace)  # looks at its canaries
         for array, before in zip(inputs, (x_there, shift, gy_there)):
             if device.download(array) != before.tobytes():

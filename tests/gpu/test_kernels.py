@@ -37,7 +37,7 @@ def assert_right(got, x, shift, gy, *, stride=(1, 1), pad=(0, 0), normalize=Fals
     norm = np.linalg.norm(gs, axis=0) if normalize else 1
     for name, factor, value, right in zip(("y", "gx", "gs"), (1, 1, norm), got, expected):
         assert value.dtype == x.dtype
-        message = "%s of %s" % (name, case or (x.shape, stride, pad))
+        message = f"{name} of {case or (x.shape, stride, pad)}"
         np.testing.assert_allclose(
             value * factor, right * factor, rtol=0, atol=atol, err_msg=message
         )
@@ -56,17 +56,17 @@ def arrays(seed, shape, dtype, *, stride=(1, 1), pad=(0, 0), reach=2.5):
 def test_golden_values(kernels, data_format, dtype):
     for case in range(108):
         names = ("x", "shift", "gy", "y", "gx", "gs")
-        x, shift, gy, *right = [GOLDEN["case%d_%s" % (case, name)] for name in names]
-        attrs = [int(v) for v in GOLDEN["case%d_attrs" % case]]
+        x, shift, gy, *right = [GOLDEN[f"case{case}_{name}"] for name in names]
+        attrs = [int(v) for v in GOLDEN[f"case{case}_attrs"]]
         where = dict(stride=attrs[:2], pad=attrs[2:4], normalize=bool(attrs[4]))
         inputs = [a.astype(dtype) for a in (x, shift, gy)]
         got = kernels(*inputs, data_format=data_format, **where)
         if dtype == np.float16:  # the golden values are those of other inputs
-            assert_right(got, *inputs, **where, case="case %d" % case)
+            assert_right(got, *inputs, **where, case=f"case {case}")
             continue
         largest = max(np.abs(a).max() for a in right)
         for name, value, expected in zip(names[3:], got, right):
-            message = "%s of case %d" % (name, case)
+            message = f"{name} of case {case}"
             atol = TOLERANCE[dtype] * largest
             np.testing.assert_allclose(value, expected, rtol=0, atol=atol, err_msg=message)
 

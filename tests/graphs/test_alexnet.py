@@ -111,10 +111,10 @@ def test_hidden_units_drop_out_in_training_alone(sess):
         [dropped] = [
             op.outputs[0]
             for op in sess.graph.get_operations()
-            if op.name.startswith("drop%d/" % number) and op.type == "Mul" and "mul_1" in op.name
+            if op.name.startswith(f"drop{number}/") and op.type == "Mul" and "mul_1" in op.name
         ]
         share = np.mean(np.concatenate([built.run(dropped) for _ in range(20)]) != 0)
-        active = np.mean(built.run(sess.graph.get_tensor_by_name("fc%d/Relu:0" % number)) > 0)
+        active = np.mean(built.run(sess.graph.get_tensor_by_name(f"fc{number}/Relu:0")) > 0)
         assert 0.4 < share / active < 0.6
     first, again = built.run(built.logits), built.run(built.logits)
     np.testing.assert_array_equal(first, again)

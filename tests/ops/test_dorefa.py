@@ -192,11 +192,11 @@ def test_inputs_that_do_not_fit_are_refused(sess):
     names = ["x", "t", "maximum", "gy", "gl2_loss"]
     for i, shape in ((1, [3, 2]), (2, [1]), (3, [3, 2]), (4, [1])):
         wrong = tf.ones(shape)
-        with pytest.raises(ValueError, match="dorefa: `%s` must " % names[i]):
+        with pytest.raises(ValueError, match=f"dorefa: `{names[i]}` must "):
             ops.sspq_dorefa_weight_grad(*fits[:i], wrong, *fits[i + 1 :])
         hidden = tf.placeholder_with_default(wrong, None)
         late = ops.sspq_dorefa_weight_grad(*fits[:i], hidden, *fits[i + 1 :])
-        with pytest.raises(tf.errors.InvalidArgumentError, match="dorefa: `%s` must " % names[i]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"dorefa: `{names[i]}` must "):
             sess.run(late)
     with pytest.raises(ValueError, match="dorefa: `t` must have the shape of `x`"):
         ops.sspq_dorefa_weight(x, one, bits=4)

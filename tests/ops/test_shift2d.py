@@ -26,14 +26,14 @@ def op(x, shift, stride=(1, 1), pad=(0, 0), data_format="NCHW", **kwargs):
 
 def golden(case):
     """The arrays of one case by name, and its attributes."""
-    arrays = {k: GOLDEN["case%d_%s" % (case, k)] for k in ("x", "shift", "gy", "y", "gx", "gs")}
-    stride_h, stride_w, pad_h, pad_w, normalize = [int(v) for v in GOLDEN["case%d_attrs" % case]]
+    arrays = {k: GOLDEN[f"case{case}_{k}"] for k in ("x", "shift", "gy", "y", "gx", "gs")}
+    stride_h, stride_w, pad_h, pad_w, normalize = [int(v) for v in GOLDEN[f"case{case}_attrs"]]
     return arrays, dict(stride=(stride_h, stride_w), pad=(pad_h, pad_w), normalize=bool(normalize))
 
 
 def test_the_golden_file_holds_108_cases():
     assert sorted(k for k in GOLDEN.files if k.endswith("_attrs")) == sorted(
-        "case%d_attrs" % i for i in CASES
+        f"case{i}_attrs" for i in CASES
     )
 
 
@@ -69,7 +69,7 @@ def test_golden_values(run_shift2d, *, data_format, dtype, tolerance, copies):
             value = getattr(got, name)
             assert value.dtype == dtype
             np.testing.assert_allclose(
-                value, a[name], rtol=0, atol=tolerance * largest, err_msg="%s of %d" % (name, case)
+                value, a[name], rtol=0, atol=tolerance * largest, err_msg=f"{name} of {case}"
             )
 
 

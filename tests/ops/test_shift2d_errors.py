@@ -55,7 +55,7 @@ def run_error(sess, x, shift, **kwargs):
 
 def assert_names(message, *parts):
     for part in parts:
-        assert part in message.replace(", ", ","), "%r is not in: %s" % (part, message)
+        assert part in message.replace(", ", ","), f"{part!r} is not in: {message}"
 
 
 def in_order(values, data_format):
@@ -92,8 +92,8 @@ def test_a_shift_for_other_channels_is_refused(sess, channels, data_format, of_x
         run_error(sess, X, shift, data_format=data_format),
     )
     for message in messages:
-        assert_names(message, "`shift`", "[2,C]", "`x`,%d here" % of_x)
-        assert_names(message, "got shape [2,%d]" % channels, "[2,3,4,5]", data_format)
+        assert_names(message, "`shift`", "[2,C]", f"`x`,{of_x} here")
+        assert_names(message, f"got shape [2,{channels}]", "[2,3,4,5]", data_format)
 
 
 @pytest.mark.parametrize("x_shape", [None, [None, 3, None, None]])
@@ -124,14 +124,14 @@ def test_bad_paddings_are_refused(sess, paddings, data_format):
 @pytest.mark.parametrize("values", NOT_INTS, ids=str)
 def test_strides_and_paddings_that_are_not_ints_are_refused(sess, name, values):
     message = graph_error(X, SHIFT, **{name: values})
-    assert "`%s` must be 4 ints in the order of NCHW" % name in message
+    assert f"`{name}` must be 4 ints in the order of NCHW" in message
     assert repr(values) in message
 
 
 @pytest.mark.parametrize("name", ["strides", "paddings"])
 def test_an_iterator_of_fractions_is_refused_like_a_list_of_them(sess, name):
     message = graph_error(X, SHIFT, **{name: iter([1, 1, 1.5, 1])})
-    assert "`%s` must be 4 ints" % name in message
+    assert f"`{name}` must be 4 ints" in message
 
 
 @pytest.mark.parametrize("name", ["strides", "paddings"])
@@ -228,7 +228,7 @@ def test_an_output_beyond_int32_is_refused_at_run_time(sess, pad, data_format):
     paddings = (0, 0, pad, pad) if data_format == "NCHW" else (0, pad, pad, 0)
     x, shift = np.zeros((1, 1, 1, 1), np.float32), np.zeros((2, 1), np.float32)
     message = run_error(sess, x, shift, paddings=paddings, data_format=data_format)
-    assert_names(message, "1 x 1 x %d x %d" % (2 * pad + 1, 2 * pad + 1), "fewer than 2^31")
+    assert_names(message, f"1 x 1 x {2 * pad + 1} x {2 * pad + 1}", "fewer than 2^31")
 
 
 @pytest.mark.parametrize(
@@ -255,11 +255,11 @@ def test_the_bare_gradient_op_checks_its_inputs_too(sess, name, shapes, part):
     values = [np.zeros(s, np.float32) for s in shapes]
     with pytest.raises(ValueError) as raised:
         oplib.load().sspq_shift2d_grad(*values)
-    assert_names(str(raised.value), "`%s`" % name, part)
+    assert_names(str(raised.value), f"`{name}`", part)
     feeds = {tf.placeholder(tf.float32): v for v in values}
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         sess.run(oplib.load().sspq_shift2d_grad(*feeds), feeds)
-    assert_names(raised.value.message, "`%s`" % name, part)
+    assert_names(raised.value.message, f"`{name}`", part)
 
 
 @pytest.mark.parametrize("gy_shape", [(2, 3), (2, 3, 4, 4), (1, 3, 4, 5), (None, 3, 4, 6)])
@@ -267,7 +267,7 @@ def test_an_output_gradient_is_refused_as_soon_as_its_shape_is_known(gy_shape):
     gy = tf.placeholder(tf.float32, gy_shape)
     with pytest.raises(ValueError) as raised:
         oplib.load().sspq_shift2d_grad(X, SHIFT, gy)
-    shape = "[%s]" % ",".join("?" if size is None else str(size) for size in gy_shape)
+    shape = f"[{','.join('?' if size is None else str(size) for size in gy_shape)}]"
     assert_names(str(raised.value), "`gy`", "shape of the output,[2,3,4,5],got " + shape)
 
 

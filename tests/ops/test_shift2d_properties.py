@@ -152,7 +152,7 @@ def test_a_shift_that_is_not_finite_makes_its_channel_nan_and_no_other(
         shift[axis, 1] = lost
         after = run_shift2d(x, shift, gy, **where, data_format=data_format)
         for name, a, b in zip(after._fields, after, before):
-            case = "%s of %d channels, stride %d, pad %d, %g" % (name, channels, stride, pad, lost)
+            case = f"{name} of {channels} channels, stride {stride}, pad {pad}, {lost:g}"
             assert np.isnan(a[:, 1]).all(), case
             np.testing.assert_array_equal(np.delete(a, 1, 1), np.delete(b, 1, 1), case)
 
@@ -167,7 +167,7 @@ def test_a_shift_beyond_the_image_gives_zeros_in_its_channel(run_shift2d, dtype,
         shift[axis, 1] = far
         got = run_shift2d(x, shift, gy, **where, data_format=data_format)
         for name, a in zip(got._fields, got):
-            case = "%s of %d channels, stride %d, pad %d, %g" % (name, channels, stride, pad, far)
+            case = f"{name} of {channels} channels, stride {stride}, pad {pad}, {far:g}"
             np.testing.assert_array_equal(a[:, 1], np.zeros_like(a[:, 1]), case)
             assert np.all(np.abs(np.delete(a, 1, 1)).sum() > 0), case
 
@@ -222,7 +222,7 @@ def test_an_output_gradient_that_is_not_finite_reaches_only_pixels_that_were_rea
         gy[1, 0, 1, 1] = bad
         gx = run_shift2d(x, shift, gy, **where, data_format=data_format).gx
         expected = reference.gradient_to_x(x, shift, gy, **where)
-        case = "%d channels, spread %d, stride %d, pad %d" % (channels, spread, stride, pad)
+        case = f"{channels} channels, spread {spread}, stride {stride}, pad {pad}"
         np.testing.assert_array_equal(np.isfinite(gx), np.isfinite(expected), case)
 
 
@@ -239,7 +239,7 @@ def test_pixels_that_are_not_finite_reach_only_outputs_that_read_them(
         y = run_shift2d(x, shift, gy, **where, data_format=data_format).y
         expected = reference.forward(x, shift, **where)
         assert np.isnan(expected).any()
-        case = "%d channels, spread %d, stride %d, pad %d" % (channels, spread, stride, pad)
+        case = f"{channels} channels, spread {spread}, stride {stride}, pad {pad}"
         np.testing.assert_array_equal(np.isnan(y), np.isnan(expected), case)
 
 

@@ -61,7 +61,7 @@ def test_code_for_one_instruction_set_shares_no_function_with_the_rest(build_dri
     # the driver more functions are left that are not inlined than in the library.
     folder = os.path.dirname(build_driver("address"))
     for version in VERSIONS:
-        target = os.path.join(folder, "loops_%s.cc.o" % version)
+        target = os.path.join(folder, f"loops_{version}.cc.o")
         listing = subprocess.run(
             ["nm", "-C", "--defined-only", target], stdout=subprocess.PIPE, check=True
         ).stdout.decode()

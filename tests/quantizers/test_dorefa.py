@@ -114,7 +114,7 @@ def test_bit_widths_outside_1_to_32_are_refused_by_name(bits):
     for i, name in enumerate(("bitW", "bitA", "bitG")):
         widths = [32, 32, 32]
         widths[i] = bits
-        with pytest.raises(ValueError, match="`%s` must be an int from 1 to 32" % name):
+        with pytest.raises(ValueError, match=f"`{name}` must be an int from 1 to 32"):
             get_dorefa(*widths)
 
 

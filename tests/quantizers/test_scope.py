@@ -27,7 +27,7 @@ def test_paper_quantizes_every_kernel_but_the_first_and_the_last():
 
 def test_released_quantizes_the_three_shortcuts_alone():
     blocks = ("conv3blk1", "conv4blk1", "conv5blk1")
-    assert quantized("released") == ["%s/convshortcut/W" % b for b in blocks]
+    assert quantized("released") == [f"{b}/convshortcut/W" for b in blocks]
 
 
 def test_paper_quantizes_every_1x1_kernel_of_l_sspq():

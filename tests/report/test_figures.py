@@ -33,7 +33,7 @@ def drawn(monkeypatch):
 def crowd(count):
     """As many results of runs at nearly the same place."""
     return [
-        Result("run %d of a crowd" % i, results.OTHER_DATA, 90 + i / 10, 0.2, 2.65, (89, 92))
+        Result(f"run {i} of a crowd", results.OTHER_DATA, 90 + i / 10, 0.2, 2.65, (89, 92))
         for i in range(count)
     ]
 

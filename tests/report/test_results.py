@@ -74,7 +74,7 @@ def test_wrong_files_are_named(tmp_path):
     ):
         path = tmp_path / name
         path.write_text(json.dumps(value))
-        with pytest.raises(ResultsError, match="%s is not the report of a run" % name):
+        with pytest.raises(ResultsError, match=f"{name} is not the report of a run"):
             results.find_reports([str(path)])
     rows = tmp_path / "rows.csv"
     with pytest.raises(ResultsError, match="there is no file .*rows.csv"):

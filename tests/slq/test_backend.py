@@ -50,9 +50,9 @@ def test_sanitizers_find_nothing(tmp_path, sanitizer):
 def test_constants_are_those_of_the_header():
     with open(os.path.join(ROOT, "custom_ops", "slq", "slq.h")) as f:
         header = f.read()
-    assert "kSspqSlqInterface = %d," % native.INTERFACE in header
-    assert "kSspqSlqPart = 1 << %d," % (plain.PART.bit_length() - 1) in header
-    assert "kSspqSlqMixed = 0x%x," % plain.MIXED in header
+    assert f"kSspqSlqInterface = {native.INTERFACE}," in header
+    assert f"kSspqSlqPart = 1 << {(plain.PART.bit_length() - 1)}," in header
+    assert f"kSspqSlqMixed = 0x{plain.MIXED:x}," in header
 
 
 def test_the_compiled_one_is_the_default(monkeypatch):

@@ -19,13 +19,13 @@ def f32(*values):
 def test_ten_passes_give_the_released_centres_and_indices(golden, bits):
     w = golden["w"]
     found = cluster(w, initial_centres(w, bits), fixed=[0])
-    centres = golden["centres%d" % bits]
+    centres = golden[f"centres{bits}"]
     np.testing.assert_allclose(found.centres, centres, rtol=1e-6, atol=0)
     assert found.centres[0] == 0
     distances = np.sort(np.abs(w[:, None] - centres), axis=1)
     sure = distances[:, 1] - distances[:, 0] > 1e-6
     assert sure.mean() > 0.99
-    np.testing.assert_array_equal(found.index[sure], golden["index%d" % bits][sure])
+    np.testing.assert_array_equal(found.index[sure], golden[f"index{bits}"][sure])
 
 
 def test_sizes_and_losses_are_those_of_the_members(golden):
@@ -199,5 +199,5 @@ def test_other_arguments_out_of_range_are_refused_by_name(change, message):
 
 @pytest.mark.parametrize("bits", [1, 9, 2.0, True, "5"])
 def test_bits_out_of_range_are_refused(bits):
-    with pytest.raises(ValueError, match="`bits` must be .*, got %r" % (bits,)):
+    with pytest.raises(ValueError, match=f"`bits` must be .*, got {bits!r}"):
         initial_centres(f32(1), bits)

@@ -36,10 +36,10 @@ def test_the_five_stages_at_five_bits_are_the_released_ones(golden):
     for stage in range(1, 6):
         state = next_stage(w, state, SLQ[5])
         w = share(w, state)
-        centres = golden["stage%d_centres" % stage]
+        centres = golden[f"stage{stage}_centres"]
         np.testing.assert_allclose(state.centres, centres, rtol=1e-6, atol=0)
-        np.testing.assert_array_equal(state.frozen, golden["stage%d_frozen" % stage])
-        np.testing.assert_allclose(w, golden["stage%d_w" % stage], rtol=1e-6, atol=1e-9)
+        np.testing.assert_array_equal(state.frozen, golden[f"stage{stage}_frozen"])
+        np.testing.assert_allclose(w, golden[f"stage{stage}_w"], rtol=1e-6, atol=1e-9)
     assert state.finished and state.frozen.all()
 
 
@@ -146,7 +146,7 @@ def test_frozen_weights_that_have_moved_are_refused_with_their_number():
     state = next_stage(w, start(w, SLQ[4]), SLQ[4])
     w = share(w, state)
     w[tuple(np.argwhere(state.frozen)[0])] += 1
-    message = "1 of %d frozen weights are not at their centres" % state.frozen.sum()
+    message = f"1 of {state.frozen.sum()} frozen weights are not at their centres"
     with pytest.raises(ValueError, match=message):
         next_stage(w, state, SLQ[4])
 

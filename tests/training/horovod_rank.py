@@ -20,7 +20,7 @@ class Dump(Callback):
     _chief_only = False
 
     def __init__(self, folder, rank):
-        self._file = os.path.join(folder, "rank%d-epoch%%d.npz" % rank)
+        self._file = os.path.join(folder, f"rank{rank}-epoch%d.npz")
 
     def _trigger_epoch(self):
         values = self.trainer.sess.run({v.op.name: v for v in tf.global_variables()})

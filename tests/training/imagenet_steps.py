@@ -13,7 +13,7 @@ SMALL = ["--depth", "18", "--image-size", "32", "--batch", "4", "--processes", "
 
 
 def step_of(script):
-    path = os.path.join(EXAMPLES, "imagenet-%s.py" % script)
+    path = os.path.join(EXAMPLES, f"imagenet-{script}.py")
     spec = importlib.util.spec_from_file_location("example", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

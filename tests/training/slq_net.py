@@ -105,22 +105,20 @@ def train(folder, slq, callbacks=(), make=momentum, trainer=None, epochs=None, s
 
 
 def values(folder, epoch):
-    reader = tf.train.NewCheckpointReader(str(folder / ("model-%d" % (epoch * STEPS))))
+    reader = tf.train.NewCheckpointReader(str(folder / (f"model-{(epoch * STEPS)}")))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def state_of(held, name):
     parts = ("index", "frozen", "centres", "frozen_centres", "loss")
-    return arrays.LayerState(**{p: held["%s/slq/%s" % (name, p)] for p in parts})
+    return arrays.LayerState(**{p: held[f"{name}/slq/{p}"] for p in parts})
 
 
 def assert_held(steps, name, copies=("",)):
     """Frozen weights have their centres' bits after every step, and none is ever released."""
     before = np.zeros_like(steps[0][name + "/slq/frozen"])
     for held in steps:
-        frozen, index, centres = [
-            held["%s/slq/%s" % (name, p)] for p in ("frozen", "index", "centres")
-        ]
+        frozen, index, centres = [held[f"{name}/slq/{p}"] for p in ("frozen", "index", "centres")]
         wanted = centres.astype(np.float32)[index][frozen].tobytes()
         for tower in copies:
             assert held[tower + name][frozen].tobytes() == wanted

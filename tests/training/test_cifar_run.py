@@ -29,7 +29,7 @@ def few_images():
 
 def script(step, *options):
     """Runs an example's main on a graph of its own; returns its exit status."""
-    path = os.path.join(EXAMPLES, "ResIBShift34-dorefa-%s.py" % step)
+    path = os.path.join(EXAMPLES, f"ResIBShift34-dorefa-{step}.py")
     spec = importlib.util.spec_from_file_location("example_" + step, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -152,8 +152,8 @@ def test_eval_refuses_another_network_than_the_run_trained(
     options += ("--eval", "--load", checkpoint.last_complete(str(s1)), "--log", tmp_path / "eval")
     assert script(step, *options) == 2
     error = capsys.readouterr().err
-    assert "`--load`: the options describe another network than %s" % (s1 / "run.json") in error
-    assert "run.json: %s; give" % difference in error and "`python -m sspq eval`" in error
+    assert f"`--load`: the options describe another network than {(s1 / 'run.json')}" in error
+    assert f"run.json: {difference}; give" in error and "`python -m sspq eval`" in error
     assert error.count("\n") == 1 and not (tmp_path / "eval").exists()
 
 

@@ -59,7 +59,7 @@ def trained(tree, tmp_path_factory):
 
 
 def weights(folder, rank, epoch):
-    with np.load(str(folder / ("rank%d-epoch%d.npz" % (rank, epoch)))) as f:
+    with np.load(str(folder / (f"rank{rank}-epoch{epoch}.npz"))) as f:
         return {name.replace("|", "/"): f[name] for name in f.files}
 
 
@@ -98,7 +98,7 @@ def test_only_rank_0_writes(trained):
     assert report(run)["trainer"] == "horovod" and report(run)["epochs"] == 2
     assert len([n for n in os.listdir(str(run)) if n.startswith("events.out")]) == 1
     assert sorted(os.listdir(str(trained))) == sorted(
-        ["run", "sspq"] + ["rank%d-epoch%d.npz" % (r, e) for r in (0, 1) for e in (1, 2)]
+        ["run", "sspq"] + [f"rank{r}-epoch{e}.npz" for r in (0, 1) for e in (1, 2)]
     )
     saved = values(run)
     for name, value in weights(trained, 0, 2).items():

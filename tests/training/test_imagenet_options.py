@@ -32,9 +32,7 @@ def test_options_of_shifts_are_for_modes_with_shifts_alone(mode):
     if any(layer.kind == SHIFT for layer in read_layers(model)):
         checked(*options)
     else:
-        wanted = (
-            "`--shift-lr-mult`, `--shift-normalize`: of shift networks, .* mode %s is not" % mode
-        )
+        wanted = f"`--shift-lr-mult`, `--shift-normalize`: of shift networks, .* mode {mode} is not"
         for more in ((), ("--flops",)):
             with pytest.raises(ValueError, match=wanted):
                 checked(*options, *more)
@@ -47,7 +45,7 @@ def test_gradients_are_compressed_by_horovod_alone(trainer):
     if trainer == "horovod":
         checked(*options)
     else:
-        wanted = "`--compression`: of `--trainer horovod`, got --trainer %s" % trainer
+        wanted = f"`--compression`: of `--trainer horovod`, got --trainer {trainer}"
         with pytest.raises(ValueError, match=wanted):
             checked(*options)
     checked("--trainer", trainer)
@@ -195,6 +193,6 @@ def test_wrong_options_give_one_line_that_names_them(script, options, message, t
 
 def test_the_scripts_run_as_programs(tmp_path):
     for script in ("SSQ_S1", "SSQ_S2", "SSPQ"):
-        path = os.path.join(EXAMPLES, "imagenet-%s.py" % script)
+        path = os.path.join(EXAMPLES, f"imagenet-{script}.py")
         done = subprocess.run([sys.executable, path, "--help"], stdout=subprocess.PIPE, check=True)
         assert b"--weight-decay-norm" in done.stdout

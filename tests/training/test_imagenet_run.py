@@ -67,7 +67,7 @@ def test_eval_gives_the_report_s_top_1(s1, tree, tmp_path, options, capsys):
     measured, trained = report(tmp_path), report(s1)
     assert measured["top1"] == pytest.approx(trained["top1"])
     assert measured["dataset"]["test_images"] == 6
-    assert "top-1 %.2f %%  top-5 %.2f %%" % (trained["top1"], 100) in capsys.readouterr().out
+    assert f"top-1 {trained['top1']:.2f} %  top-5 {100:.2f} %" in capsys.readouterr().out
 
 
 def test_eval_needs_no_training_images_and_takes_the_classes_of_the_network(s1, tree, tmp_path):

@@ -42,15 +42,15 @@ def test_the_rate_changes_only_at_multiples_of_the_step_after_the_warm_up():
     ],
 )
 def test_impossible_schedules_are_refused_by_name(arguments, name):
-    with pytest.raises(ValueError, match="`%s`" % name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
         stepwise_cosine(*arguments)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_stages_take_finite_rates_above_0(value):
-    with pytest.raises(ValueError, match="`base_lr` must be finite and above 0, got %r" % value):
+    with pytest.raises(ValueError, match=f"`base_lr` must be finite and above 0, got {value!r}"):
         staged(value, 0.1, 1, [1])
-    expected = "`rate_factor` must be finite and above 0, got %r" % value
+    expected = f"`rate_factor` must be finite and above 0, got {value!r}"
     with pytest.raises(ValueError, match=expected):
         staged(0.1, value, 1, [1])
 
@@ -66,7 +66,7 @@ def test_stages_take_no_rates_that_float32_cannot_hold():
 def test_a_factor_on_the_shifts_rate_is_finite_and_at_least_0(value):
     step = cifar.Step("S1", 8, 32, 1e-6, 200, False)
     given = ["--data", "digits", "--shift-lr-mult=" + value]
-    expected = "`--shift-lr-mult` must be finite and at least 0, got %r" % float(value)
+    expected = f"`--shift-lr-mult` must be finite and at least 0, got {float(value)!r}"
     with pytest.raises(ValueError, match=expected):
         cifar.check(step, cifar.parser(step, "").parse_args(given))
 

@@ -198,7 +198,7 @@ def test_a_resnet_on_an_ilsvrc_folder_starts_from_an_npz_file(tmp_path, monkeypa
 def test_the_report_has_a_table_and_a_picture_of_every_layer(quantized, tmp_path):
     (tmp_path / "slq").symlink_to(quantized)
     text = report_slq(str(tmp_path)).splitlines()
-    assert len(text) == 2 + 1 + 2 and "%.2f" % report(quantized)["top1"] in text[-1]
+    assert len(text) == 2 + 1 + 2 and f"{report(quantized)['top1']:.2f}" in text[-1]
     assert sorted(os.listdir(str(tmp_path / "layers"))) == [
         "conv1-W.png", "conv2-W.png", "ip1-W.png", "ip2-W.png"
     ]  # fmt: skip
@@ -254,7 +254,7 @@ def test_resuming_from_another_checkpoint_is_refused(float32, quantized, tmp_pat
     capsys.readouterr()
     assert resume(tmp_path / "other.npz") == 2
     fingerprint = report(quantized)["load_fingerprint"]
-    assert "load_fingerprint is %r there and" % fingerprint in capsys.readouterr().err
+    assert f"load_fingerprint is {fingerprint!r} there and" in capsys.readouterr().err
 
 
 def test_a_diverging_run_says_so(tmp_path, capsys):
