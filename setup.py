@@ -326,7 +326,7 @@ def main() -> None:
         license="MIT",
         python_requires=">=3.7,<3.9",
         packages=find_packages(include=["sspq", "sspq.*"]),
-        package_data={"sspq.report": ["published.csv"]},
+        package_data={"sspq.analysis": ["published.csv"]},
         # TensorFlow is not among them: whether `tensorflow` or `tensorflow-gpu`, it must be there
         # before the library is compiled.
         install_requires=requirements("base"),

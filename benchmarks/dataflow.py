@@ -30,8 +30,11 @@ import psutil
 from sklearn.datasets import load_sample_images
 
 from sspq.compat import TF_VERSION, tf
-from sspq.data import imagenet, imagenet_flow, imagenet_symbolic, scan, symbolic_image
-from sspq.data.augment import RELEASED, Augmentation, Augmentor
+from sspq.data.ilsvrc import flow as imagenet_flow
+from sspq.data.ilsvrc import scan, symbolic_image
+from sspq.data.ilsvrc import symbolic as imagenet_symbolic
+from sspq.data.ilsvrc import tree as imagenet
+from sspq.data.ilsvrc.augment import RELEASED, Augmentation, Augmentor
 from sspq.data.workers import Workers, available_cores
 from sspq.files import write_json
 

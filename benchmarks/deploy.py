@@ -33,13 +33,14 @@ from mobilenet_v2 import mobilenet_v2
 from sklearn.datasets import load_sample_images
 
 from sspq import files, models
+from sspq.analysis.layers import inference_graph
+from sspq.checkpoints.source import Checkpoint
 from sspq.compat import tf
-from sspq.export import onnx_graph, onnx_int8
-from sspq.export.container import Packed
-from sspq.export.onnx_builder import write_model
-from sspq.export.pack import pack
-from sspq.export.source import Checkpoint
-from sspq.report.layers import inference_graph
+from sspq.export.onnx import graph as onnx_graph
+from sspq.export.onnx import int8 as onnx_int8
+from sspq.export.onnx.builder import write_model
+from sspq.export.packed.container import Packed
+from sspq.export.packed.pack import pack
 from sspq.training.console import quieten
 
 BATCHES = (1, 8)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from sspq.export.onnx_builder import LOGITS, Builder
+from sspq.export.onnx.builder import LOGITS, Builder
 
 SIZE, CLASSES = 224, 1000
 # Expansion, channels, blocks, stride of the first one.

@@ -13,8 +13,8 @@ import train
 import turns
 
 from sspq import oplib
+from sspq.analysis.layers import SHIFT, read_layers
 from sspq.compat import TF_VERSION, tf
-from sspq.report.layers import SHIFT, read_layers
 from sspq.training.console import quieten
 
 MATMUL = "MatMul"

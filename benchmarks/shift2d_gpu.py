@@ -30,7 +30,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from tests.gpu import devices  # noqa: E402
+from tests.gpu import devices
 
 # (channels, size, stride): the shifts of L-SSPQ50. The batch makes the tensor as large as wished.
 SHAPES = [(64, 56, 1), (128, 56, 2), (128, 28, 1), (256, 14, 1), (512, 7, 1)]

@@ -2,8 +2,8 @@
 
 import sys
 
-from sspq.training.cifar import main
-from sspq.training.cifar_options import Step
+from sspq.experiments.cifar import main
+from sspq.experiments.cifar_options import Step
 
 STEP = Step(name="S1", bitw=8, bita=32, eta_min=1e-6, max_epoch=200, needs_load=False)
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from sspq.training.cifar import main
-from sspq.training.cifar_options import Step
+from sspq.experiments.cifar import main
+from sspq.experiments.cifar_options import Step
 
 STEP = Step(name="S2", bitw=8, bita=8, eta_min=1e-3, max_epoch=10, needs_load=True)
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from sspq.training.imagenet import main
-from sspq.training.imagenet_options import Step
+from sspq.experiments.imagenet import main
+from sspq.experiments.imagenet_options import Step
 
 STEP = Step(
     name="SSPQ",

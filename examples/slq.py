@@ -2,7 +2,7 @@
 
 import sys
 
-from sspq.training.slq_run import main
+from sspq.experiments.slq.run import main
 
 if __name__ == "__main__":
     sys.exit(main(__doc__))

@@ -3,6 +3,6 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow says anything
 
-from sspq.cli import main  # noqa: E402
+from sspq.commands.main import main  # noqa: E402
 
 sys.exit(main())

@@ -20,8 +20,9 @@ import time
 
 import numpy as np
 
+from sspq import checkpoints
 from sspq.compat import tf
-from sspq.training import checkpoint, history
+from sspq.runs import history
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 # Of each chain's demo: its steps, epochs in all, and what it leaves beside the steps' folders.
@@ -87,7 +88,7 @@ def figures(folder):
 
 
 def weights(folder):
-    reader = tf.train.NewCheckpointReader(checkpoint.resolve(folder))
+    reader = tf.train.NewCheckpointReader(checkpoints.resolve(folder))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
@@ -101,9 +102,9 @@ def problems(chain, log, reference):
         epochs = [int(row["epoch"]) for row in figures(folder)]
         if epochs != list(range(1, report["epochs"] + 1)):
             yield f"{step}: history has epochs {epochs}"
-        for prefix in checkpoint.prefixes(folder):
-            if checkpoint.damage(prefix):
-                yield f"{step}: {checkpoint.damage(prefix)}"
+        for prefix in checkpoints.prefixes(folder):
+            if checkpoints.damage(prefix):
+                yield f"{step}: {checkpoints.damage(prefix)}"
         if reference:
             other = os.path.join(reference, step)
             if figures(folder) != figures(other):

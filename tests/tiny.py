@@ -1,7 +1,7 @@
 """A data set of a few digits, for tests that really train."""
 
-from sspq.data import digits
-from sspq.data.dataset import Dataset
+from sspq.data.memory import digits
+from sspq.data.memory.dataset import Dataset
 
 
 def tiny_digits(train=64, test=32):

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 
-from sspq.data import cifar, digits
-from sspq.data.dataset import DataError, Dataset
+from sspq.data.checks import DataError
+from sspq.data.memory import cifar, digits
+from sspq.data.memory.dataset import Dataset
 
 __all__ = ["DataError", "Dataset", "load"]
 

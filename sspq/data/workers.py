@@ -13,7 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Callable
 
-from sspq.data.dataset import DataError
+from sspq.data.checks import DataError
 
 
 def available_cores() -> int:

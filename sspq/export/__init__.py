@@ -1,1 +1,1 @@
-"""Models as files that need no checkpoint: packed, ONNX, frozen TensorFlow graphs."""
+"""Models as files that run elsewhere."""

@@ -4,7 +4,7 @@ Published as SSPQ, IEEE Access 2020, document 9260175, and L-SSPQ, IEEE Access 2
 9423989.
 """
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from tensorpack.models import Conv2D, FullyConnected, GlobalAvgPooling, MaxPooling
 
@@ -32,6 +32,28 @@ BLOCKS: Dict[int, Tuple[int, ...]] = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
+
+
+class Released(NamedTuple):
+    """What tells the graphs of one released model file from another.
+
+    Attributes:
+        bitw, bita, bitg: bits of kernels, activations and gradients.
+        l_sspq: whether ``QresIBShift`` ends as in L-SSPQ, see :meth:`Blocks.resnet_backbone2`.
+    """
+
+    bitw: int
+    bita: int
+    bitg: int
+    l_sspq: bool
+
+
+GRAPHS: Dict[str, Released] = {
+    "resnet_model2": Released(1, 4, 32, l_sspq=False),  # SSPQ
+    "resnet_model3": Released(4, 32, 32, l_sspq=True),  # L-SSPQ, step S1
+    "resnet_model4": Released(4, 8, 32, l_sspq=True),  # L-SSPQ, step S2
+}
+
 BASIC_DEPTHS = (18, 34)  # of basic blocks; the others are of bottlenecks
 L_SSPQ50 = (3, 4, 6, 2)
 
@@ -49,9 +71,9 @@ def normalize_image(image: Any) -> Any:
 class Blocks:
     """The blocks, groups and backbones of every mode, with activations of ``bita`` bits.
 
-    ``getattr(blocks, mode + "_group")`` is the group of a mode; ``mode + "_basicblock"`` its block
-    for depths 18 and 34, where there is one, and ``mode + "_bottleneck"`` that for the others. How
-    they are called is said in :mod:`sspq.graphs.resnet`. Weights are as the variables give them,
+    A mode has ``<mode>_group``, ``<mode>_bottleneck`` and, for depths 18 and 34 where they exist,
+    ``<mode>_basicblock``: see :meth:`of`. How they are called is said in
+    :mod:`sspq.graphs.resnet`. Weights are as the variables give them,
     see :func:`sspq.graphs.quantized.quantize_variables`.
     """
 
@@ -74,6 +96,36 @@ class Blocks:
         self.fw, self.fa, self.fg = get_dorefa(bitw, bita, bitg)
         self.activate: Activation = ClipAndQuantize(bita)
         self.new_get_variable = weight_quantizer(weight_bits("imagenet", "paper", bitw))
+
+    def of(self, mode: str, depth: int) -> Tuple[Block, Block]:
+        """The group and the block of a mode at a depth.
+
+        Raises:
+            ValueError: the mode has no such depth.
+        """
+        modes: Dict[str, Tuple[Block, Optional[Block], Block]] = {
+            "resnet": (self.resnet_group, self.resnet_basicblock, self.resnet_bottleneck),
+            "preact": (self.preact_group, self.preact_basicblock, self.preact_bottleneck),
+            "se": (self.se_group, None, self.se_bottleneck),
+            "resnext32x4d": (self.resnext32x4d_group, None, self.resnext32x4d_bottleneck),
+            "asl": (self.asl_group, self.asl_basicblock, self.asl_bottleneck),
+            "resIBShift": (
+                self.resIBShift_group,
+                self.resIBShift_basicblock,
+                self.resIBShift_bottleneck,
+            ),
+            "QresIBShift": (
+                self.QresIBShift_group,
+                self.QresIBShift_basicblock,
+                self.QresIBShift_bottleneck,
+            ),
+        }
+        group, basic, bottleneck = modes[mode]
+        block = basic if depth in BASIC_DEPTHS else bottleneck
+        if block is None:
+            deep = tuple(d for d in BLOCKS if d not in BASIC_DEPTHS)
+            raise ValueError(f"`depth` must be one of {deep} in mode {mode!r}, got {depth!r}")
+        return group, block
 
     def _asl(self, x: Any, out_features: int, stride: int) -> Any:
         shortcut = x
@@ -176,3 +228,23 @@ def _stem_and_groups(image: Any, num_blocks: Sequence[int], group: Any, block: B
 def _linear(x: Any, num_classes: int) -> Any:
     initializer = tf.random_normal_initializer(stddev=0.01)
     return FullyConnected("linear", x, num_classes, kernel_initializer=initializer)
+
+
+# Names of the released model files that are attributes of Blocks; the others are bits and new_w.
+_RELEASED_NAMES = (
+    "fw fa fg new_get_variable nonlin activate get_bn resnet_shortcut apply_preactivation "
+    "apply_preactivation2 resnet_basicblock resnet_bottleneck resnet_group preact_basicblock "
+    "preact_bottleneck preact_group se_bottleneck se_group resnext32x4d_bottleneck "
+    "resnext32x4d_group asl_basicblock asl_bottleneck asl_group resIBShift_basicblock "
+    "resIBShift_bottleneck resIBShift_group QresIBShift_basicblock QresIBShift_bottleneck "
+    "QresIBShift_group resnet_backbone"
+).split()
+
+
+def released_names(graph: str) -> Dict[str, Any]:
+    """The public names of the released model file ``graph``, bound to its bits."""
+    bitw, bita, bitg, l_sspq = GRAPHS[graph]
+    blocks = Blocks(bitw, bita, bitg)
+    names = [*_RELEASED_NAMES, *(["resnet_backbone2", "beforeAP", "afterAP"] if l_sspq else [])]
+    bound = {name: getattr(blocks, name) for name in names}
+    return dict(bound, BITW=bitw, BITA=bita, BITG=bitg, new_w=blocks.fw)

@@ -1,6 +1,6 @@
 """One layer from stage to stage. Every function returns a new state and changes no argument."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Optional
 
 import numpy as np
@@ -169,3 +169,8 @@ def _look_up(table: np.ndarray, index: np.ndarray) -> np.ndarray:
         part = slice(begin, begin + _CHUNK)
         out[part] = table[flat[part]]
     return result
+
+
+# Ahead of the names of a layer's state: `conv1/W/slq/index` and so on.
+STATE_SCOPE = "/slq/"
+STATE_PARTS = tuple(field.name for field in fields(LayerState))

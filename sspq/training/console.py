@@ -2,13 +2,16 @@
 
 import logging
 
+from sspq.compat import tf
+
 # Tensorpack's sources that tell how a run is going. The others print every layer and every list of
 # variables, hundreds of lines ahead of the first epoch.
 _SHOWN = ("base.py", "monitor.py", "fit.py")
 
 
 def quieten() -> None:
-    """Keeps tensorpack's set-up messages off the terminal, but no warning and no result."""
+    """Keeps set-up messages of tensorpack and TensorFlow off the terminal, but no result."""
+    tf.logging.set_verbosity(tf.logging.ERROR)
     logger = logging.getLogger("tensorpack")
     logger.addFilter(_whole)
     for handler in logger.handlers:

@@ -5,16 +5,19 @@ import os
 from typing import Any, Callable, Dict, List, Optional
 
 from tensorpack.utils import logger
+from tensorpack.utils.utils import fix_rng_seed
 
+from sspq import checkpoints
+from sspq.compat import tf
 from sspq.files import read_json, write_json
-from sspq.training import checkpoint, command
-from sspq.training.fit import Training, fit
-from sspq.training.history import Row
-from sspq.training.processes import Processes
-from sspq.training.run_folder import REPORT, SETTINGS, RunFolder
+from sspq.runs.folder import REPORT, SETTINGS, RunFolder
+from sspq.runs.history import Row
+from sspq.training import results
+from sspq.training.distributed import Processes
+from sspq.training.engine import Training, fit
 from sspq.training.validation import evaluate
 
-Report = command.Report
+Report = results.Report
 
 # What makes two networks compute differently from the same variables, and the options for it.
 _OPTIONS = {
@@ -54,10 +57,10 @@ def train(
     Raises:
         RunFolderError: the folder holds something else.
     """
-    command.seed_everything(args.seed)
+    seed_everything(args.seed)
     if processes.chief and training.load:
         # Not its path: folders may move, and be trained anew.
-        loaded = checkpoint.fingerprint(checkpoint.resolve(training.load))
+        loaded = checkpoints.fingerprint(checkpoints.resolve(training.load))
         settings = dict(settings, load_fingerprint=loaded)
     folder = RunFolder(args.log, settings, args.resume) if processes.chief else None
     report = folder.report() if folder else None
@@ -79,13 +82,13 @@ def measure(
     data: Any,
     prefix: str,
     file: str,
-    result: Callable[[Any, Report], Report] = command.result,
+    result: Callable[[Any, Report], Report] = results.result,
 ) -> Report:
     """Evaluates a checkpoint and writes the report.
 
     Args:
-        model: a :class:`sspq.training.classifier.Classifier`.
-        data: see :class:`sspq.training.fit.Training`.
+        model: a :class:`sspq.models.classifier.Classifier`.
+        data: see :class:`sspq.training.engine.Training`.
         prefix: of the checkpoint.
         file: to write; its folder is made.
         result: adds what follows from the model and what was measured.
@@ -110,7 +113,7 @@ def _check_network(model: Any, prefix: str) -> None:
     The variables of networks with other bits may be the same, so that they would load, and give a
     wrong accuracy.
     """
-    if prefix.endswith(checkpoint.NPZ):  # its values may be quantized already
+    if prefix.endswith(checkpoints.NPZ):  # its values may be quantized already
         return
     path = os.path.join(os.path.dirname(prefix), SETTINGS)
     trained, chosen = _network(read_json(path)), _network(model.describe())
@@ -120,7 +123,7 @@ def _check_network(model: Any, prefix: str) -> None:
         if name in trained and name in chosen and trained[name] != chosen[name]
     ]
     if other:
-        raise checkpoint.CheckpointError(
+        raise checkpoints.CheckpointError(
             f"`--load`: the options describe another network than {path}: {', '.join(other)}; "
             "give those that it was trained with, or use `python -m sspq eval`, which takes "
             "them from there"
@@ -134,3 +137,9 @@ def _network(description: Any) -> Dict[str, Any]:
     bits = description.get("bits")
     of_parts = bits.items() if isinstance(bits, dict) else ()
     return dict(description, **{f"bits.{part}": value for part, value in of_parts})
+
+
+def seed_everything(seed: int) -> None:
+    """Initial values and all else that is drawn. The data has seeds of its own."""
+    fix_rng_seed(seed)
+    tf.set_random_seed(seed)

@@ -7,10 +7,10 @@ from tensorpack.callbacks import Inferencer
 from tensorpack.predict import PredictConfig
 from tqdm import tqdm
 
+from sspq.checkpoints.restore import ExactRestore
 from sspq.compat import tf
-from sspq.training.checkpoint import ExactRestore
+from sspq.training.distributed import Processes
 from sspq.training.inference import OfflinePredictor
-from sspq.training.processes import Processes
 from sspq.training.session import session_creator
 
 TENSORS = ["wrong-top1", "wrong-top5", "cross_entropy"]
@@ -101,7 +101,7 @@ def evaluate(model: Any, batches: Iterable[Any], prefix: str, total: int) -> Dic
     """Measures a checkpoint.
 
     Args:
-        model: a :class:`sspq.training.classifier.Classifier`.
+        model: a :class:`sspq.models.classifier.Classifier`.
         batches: of ``[images, labels]``.
         prefix: of the checkpoint.
         total: how many batches there will be, for the progress bar.

@@ -7,12 +7,12 @@ import os
 import numpy as np
 
 from sspq import models
+from sspq.analysis.layers import inference_graph
+from sspq.checkpoints.source import Checkpoint
 from sspq.compat import tf
-from sspq.export.pack import pack
-from sspq.export.predictor import of_checkpoint
-from sspq.export.source import Checkpoint
+from sspq.export.packed.pack import pack
 from sspq.files import write_json
-from sspq.report.layers import inference_graph
+from sspq.inference.predictor import of_checkpoint
 from tests.graphs.golden import load, load_golden_weights
 
 

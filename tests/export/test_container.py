@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 import safetensors
 
-from sspq.export import container, layout
-from sspq.export.container import Packed, PackedFileError
-from sspq.export.encoding import encode_codebook, encode_float, encode_quantized, encode_uniform
+from sspq.export.packed import container, layout
+from sspq.export.packed.container import Packed, PackedFileError
+from sspq.export.packed.encoding import (
+    encode_codebook,
+    encode_float,
+    encode_quantized,
+    encode_uniform,
+)
 from tests.export.test_encoding import _divided
 
 KERNEL = np.random.RandomState(0).randn(1, 1, 12, 10).astype(np.float32)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sspq.analysis.size import tensor_bytes
 from sspq.compat import tf
-from sspq.export.encoding import (
+from sspq.export.packed.encoding import (
     EncodingError,
     decode,
     encode_codebook,
@@ -17,7 +18,6 @@ from sspq.export.encoding import (
     unpack_bits,
 )
 from sspq.quantizers.dorefa import get_dorefa
-from sspq.report.size import tensor_bytes
 
 
 def same_bits(a, b):

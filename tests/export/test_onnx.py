@@ -9,11 +9,11 @@ import pytest
 from onnx import numpy_helper
 
 from sspq import models
-from sspq.export import onnx_graph
-from sspq.export.encoding import encode_float
-from sspq.export.onnx_builder import ExportError
-from sspq.export.pack import pack
-from sspq.export.predictor import load
+from sspq.export.onnx import graph as onnx_graph
+from sspq.export.onnx.builder import ExportError
+from sspq.export.packed.encoding import encode_float
+from sspq.export.packed.pack import pack
+from sspq.inference.predictor import load
 from tests.export.models import every_kind_of_shift, save, small
 
 

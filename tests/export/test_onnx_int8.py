@@ -8,15 +8,17 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sspq import models
+from sspq import checkpoints, models
+from sspq.checkpoints.source import open_checkpoint
 from sspq.compat import tf
-from sspq.export import images, onnx_graph, onnx_int8
-from sspq.export.encoding import encode_quantized, encode_uniform
-from sspq.export.onnx_builder import ExportError
-from sspq.export.pack import pack
-from sspq.export.predictor import load, of_checkpoint
-from sspq.export.source import open_checkpoint
-from sspq.training import checkpoint, cifar
+from sspq.experiments import cifar
+from sspq.export.onnx import graph as onnx_graph
+from sspq.export.onnx import int8 as onnx_int8
+from sspq.export.onnx.builder import ExportError
+from sspq.export.packed.encoding import encode_quantized, encode_uniform
+from sspq.export.packed.pack import pack
+from sspq.inference import images
+from sspq.inference.predictor import load, of_checkpoint
 from tests.export.models import every_kind_of_shift, noise, small
 
 CPU = ["CPUExecutionProvider"]
@@ -54,7 +56,7 @@ def trained(tmp_path_factory):
     shifts = "--shift-normalize --shift-lr-mult 0.01 --shift-no-decay --log"
     with tf.Graph().as_default():
         assert cifar.main(step, "", options.split() + shifts.split() + [str(folder)]) == 0
-    assert checkpoint.last_complete(str(folder))
+    assert checkpoints.last_complete(str(folder))
     return folder
 
 

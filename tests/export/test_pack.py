@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from sspq import models
+from sspq.analysis.layers import read_layers
+from sspq.analysis.size import MIB, model_size
+from sspq.analysis.summary import summarize
+from sspq.checkpoints.source import open_checkpoint, read_values
 from sspq.compat import tf
-from sspq.export import container
-from sspq.export.container import PackedFileError
-from sspq.export.encoding import encode_float
-from sspq.export.pack import pack, unpack
-from sspq.export.predictor import of_packed
-from sspq.export.source import open_checkpoint, read_values
+from sspq.export.packed import container
+from sspq.export.packed.container import PackedFileError
+from sspq.export.packed.encoding import encode_float
+from sspq.export.packed.pack import pack, unpack
+from sspq.inference.predictor import of_packed
 from sspq.quantizers.scope import WeightBits, WeightScope
-from sspq.report.layers import read_layers
-from sspq.report.size import MIB, model_size
-from sspq.report.summary import summarize
 from sspq.slq import cluster, initial_centres
 from tests.export.models import one_nan, save, small
 from tests.graphs.golden import load

@@ -6,8 +6,8 @@ from tensorpack.tfutils.argscope import get_arg_scope
 
 import sspq
 from sspq import models
+from sspq.analysis.layers import inference_graph
 from sspq.graphs.argscope import argscope
-from sspq.report.layers import inference_graph
 
 
 def size_of_sspq34():

@@ -9,11 +9,11 @@ from tensorpack.tfutils.varreplace import remap_variables
 
 import sspq
 from sspq import resnet_model2, resnet_model3, resnet_model4
+from sspq.analysis.size import MIB, model_size
 from sspq.compat import tf
 from sspq.graphs.imagenet import BASIC_DEPTHS, MODES, normalize_image
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS
-from sspq.report.size import MIB, model_size
-from sspq.training.imagenet_model import DECAY_KERNELS_AND_NORMS
+from sspq.models.imagenet import DECAY_KERNELS_AND_NORMS
 from tests.golden import weights
 from tests.graphs import golden
 

@@ -2,15 +2,8 @@
 
 import pytest
 
-from sspq.training.slq import SLQ
-from tests.data import ilsvrc
+from sspq.training.slq.callback import SLQ
 from tests.training.slq_net import Watch, train
-
-
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory):
-    """An ILSVRC folder of 12 images of 3 classes to train on, and 6 to validate on."""
-    return ilsvrc.make(tmp_path_factory.mktemp("images") / "tree")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,10 +17,10 @@ from tensorpack.callbacks import Callback, RunUpdateOps
 from tensorpack.dataflow import DataFlow
 from tensorpack.tfutils.optimizer import apply_grad_processors
 
+from sspq import checkpoints
 from sspq import slq as arrays
 from sspq.compat import tf
-from sspq.training import checkpoint
-from sspq.training.updates import UpdateLast
+from sspq.models.updates import UpdateLast
 
 STEPS = 60
 LAYERS = ("fc1/W", "fc2/W")
@@ -86,8 +86,8 @@ def momentum():
 def train(folder, slq, callbacks=(), make=momentum, trainer=None, epochs=None, seed=0, model=Net):
     """Trains, or goes on from the last checkpoint in ``folder``."""
     logger.set_logger_dir(str(folder), action="k")
-    prefix = checkpoint.last_complete(str(folder))
-    first = checkpoint.global_step(prefix) // STEPS + 1 if prefix else 1
+    prefix = checkpoints.last_complete(str(folder))
+    first = checkpoints.global_step(prefix) // STEPS + 1 if prefix else 1
     with tf.Graph().as_default():
         tf.set_random_seed(seed)
         config = TrainConfig(
@@ -99,7 +99,7 @@ def train(folder, slq, callbacks=(), make=momentum, trainer=None, epochs=None, s
             steps_per_epoch=STEPS,
             max_epoch=epochs or slq.last_epoch,
             starting_epoch=first,
-            session_init=checkpoint.ExactRestore(prefix) if prefix else None,
+            session_init=checkpoints.ExactRestore(prefix) if prefix else None,
         )
         launch_train_with_config(config, trainer or SimpleTrainer())
 

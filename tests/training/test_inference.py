@@ -12,9 +12,9 @@ from tensorpack.train import SimpleTrainer, TrainConfig, launch_train_with_confi
 
 from sspq.compat import tf
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_once
+from sspq.models.classifier import Classifier
 from sspq.quantizers.scope import weight_bits
 from sspq.training import inference
-from sspq.training.classifier import Classifier
 
 IMAGES = np.random.RandomState(0).randn(8, 6).astype(np.float32)
 LABELS = np.arange(8, dtype=np.int32) % 3

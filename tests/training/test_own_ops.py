@@ -8,8 +8,8 @@ from tensorpack.tfutils.tower import TowerContext
 from sspq.compat import tf
 from sspq.graphs.norm import ClipAndQuantize, batch_norm, bn_relu
 from sspq.layers import Shift2D
+from sspq.models.classifier import DECAY_KERNELS, Classifier
 from sspq.quantizers.scope import weight_bits
-from sspq.training.classifier import DECAY_KERNELS, Classifier
 from tests.tiny import tiny_digits
 
 OWN = {

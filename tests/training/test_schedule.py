@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from sspq.training import cifar_options as cifar
+from sspq.experiments import cifar_options as cifar
 from sspq.training.schedule import staged, stepwise_cosine
 
 

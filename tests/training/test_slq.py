@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tensorpack.tfutils.tower import TowerContext
 
+from sspq import checkpoints
 from sspq import slq as arrays
 from sspq.compat import tf
 from sspq.slq import Schedule
-from sspq.training import checkpoint
-from sspq.training.slq import MLQ, SLQ, StageError
+from sspq.training.slq.callback import MLQ, SLQ, StageError
 from tests.training.slq_net import LAYERS, STEPS, Net, Watch, assert_held, state_of, train, values
 
 
@@ -71,7 +71,7 @@ def test_weights_of_an_earlier_run_are_evaluated_without_the_state(whole):
         with TowerContext("", is_training=False):
             model = Net(None, None)
             model.build_graph(*[tf.placeholder(s.dtype, s.shape) for s in model.inputs()])
-        restore = checkpoint.ExactRestore(str(folder / "model-240"), parameters_only=True)
+        restore = checkpoints.ExactRestore(str(folder / "model-240"), parameters_only=True)
         restore._setup_graph()
         with tf.Session(graph=graph) as sess:
             restore._run_init(sess)
@@ -89,8 +89,8 @@ def test_variables_that_are_no_state_are_still_refused(tmp_path):
         prefix = tf.train.Saver().save(sess, str(tmp_path / "model"))
     with tf.Graph().as_default():
         tf.get_variable("fc1/W", [2])
-        with pytest.raises(checkpoint.CheckpointError, match=r"1 of its .* \(fc1/W/slq/other\)"):
-            checkpoint.ExactRestore(prefix, parameters_only=True)._setup_graph()
+        with pytest.raises(checkpoints.CheckpointError, match=r"1 of its .* \(fc1/W/slq/other\)"):
+            checkpoints.ExactRestore(prefix, parameters_only=True)._setup_graph()
 
 
 def test_layers_of_mlq_advance_group_by_group(tmp_path):

@@ -8,8 +8,8 @@ from tensorflow.contrib.opt import MovingAverageOptimizer, ShampooOptimizer
 from tensorpack.tfutils.optimizer import VariableAssignmentOptimizer
 
 from sspq.compat import tf
-from sspq.training.slq import SLQ
-from sspq.training.slq_layer import layer_of
+from sspq.training.slq.callback import SLQ
+from sspq.training.slq.variables import layer_of
 from tests.training.slq_net import LAYERS, Net, Watch, assert_held, momentum, train
 
 

@@ -10,7 +10,7 @@ from tensorpack import (
 from tensorpack.callbacks import Callback
 
 from sspq import slq as arrays
-from sspq.training.slq import SLQ
+from sspq.training.slq.callback import SLQ
 from tests.training.slq_net import LAYERS, STEPS, Watch, assert_held, train, values
 
 

@@ -1,0 +1,91 @@
+"""``python -m sspq pack``: a checkpoint to a packed file."""
+
+import argparse
+from typing import Iterable, Iterator
+
+import numpy as np
+
+from sspq.checkpoints.source import Checkpoint
+from sspq.commands.model_options import (
+    CHECKPOINT,
+    add_settings,
+    open_model,
+    settings_of,
+)
+from sspq.commands.output import check_ending, size_line
+from sspq.export.packed import container
+from sspq.export.packed.pack import RESTS, pack
+from sspq.inference import images, predictor
+from sspq.models import Classifier
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("checkpoint", help=CHECKPOINT)
+    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*" + container.SUFFIX)
+    p.add_argument(
+        "--fold-bn", action="store_true", help="batch normalization as a factor and an offset"
+    )
+    p.add_argument("--rest", choices=RESTS, default="float32", help="of what is not quantized")
+    p.add_argument(
+        "--linear-bits",
+        dest="pack_linear_bits",
+        type=int,
+        help="round a float32 last layer to 2 to 8 bits",
+    )
+    p.add_argument(
+        "--entropy-coded",
+        action="store_true",
+        help="the codes compressed by LZMA as well; worth it for SLQ's",
+    )
+    p.add_argument("--data", help="compare the logits of these test images, not of noise")
+    p.add_argument("--images", type=int, default=8, help="to compare the logits of; 0: none")
+    add_settings(p, linear_bits=False)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_ending(args.output, container.ENDING)
+    least = 1 if args.data else 0
+    if args.images < least:
+        raise ValueError(
+            f"`--images` must be at least {least}{' with `--data`' if args.data else ''}, got "
+            f"{args.images}"
+        )
+    source = open_model(args)
+    # Ahead of the packed file: without the images, an old one stays as it is.
+    batches = _images_to_compare(source.model, args.data, args.images)
+    packed = pack(source, args.fold_bn, args.rest, args.pack_linear_bits)
+    size = container.write(args.output, packed, "xz" if args.entropy_coded else "plain")
+    packed = container.read(args.output)
+    print(size_line(args.output, size, packed))
+    if args.images:
+        _compare(source, packed, batches, args)
+
+
+def _images_to_compare(model: Classifier, data: str, count: int) -> Iterator[np.ndarray]:
+    if not data:
+        return images.noise(model, count)
+    return images.first(images.test_batches(model, data), count)
+
+
+def _compare(
+    source: Checkpoint,
+    packed: container.Packed,
+    batches: Iterable[np.ndarray],
+    args: argparse.Namespace,
+) -> None:
+    """Runs both on the same images and tells the difference of the logits."""
+    before = predictor.of_checkpoint(source)
+    settings = {k: v for k, v in settings_of(args).items() if k == "data_format"}
+    after = predictor.of_packed(packed, **settings)
+    count, same, off, largest = 0, 0, 0.0, 0.0
+    for batch in batches:
+        one, other = [images.check_finite(p.logits(batch)) for p in (before, after)]
+        count += len(batch)
+        same += int((other.argmax(1) == one.argmax(1)).sum())
+        off = max(off, np.abs(other - one).max())
+        largest = max(largest, np.abs(one).max())
+    what = "test images" if args.data else "images of noise"
+    print(
+        f"logits of {count} {what}{', all there are' if count < args.images else ''}: off by "
+        f"at most {off:.2g}, of {largest:.2g}; the largest is the same in {same}"
+    )

@@ -1,0 +1,1 @@
+"""Images of an ILSVRC folder, which do not fit into memory."""

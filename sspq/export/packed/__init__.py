@@ -1,0 +1,1 @@
+"""The packed file: a model with every quantized kernel at its own bits."""

@@ -1,0 +1,1 @@
+"""Predictions from a checkpoint, a packed file or an ONNX file alike."""

@@ -1,0 +1,36 @@
+"""What Caffe's networks have in common as tensorpack model descriptions."""
+
+from typing import Any, Dict
+
+from sspq.models.classifier import DECAY_KERNELS, Classifier
+from sspq.quantizers.scope import WeightBits
+
+
+class CaffeClassifier(Classifier):
+    """A network in float32, trained as Caffe's examples are.
+
+    The momentum is 0.9, the weight decay 5e-4 on the weights, ``.*/W``, and none on the biases,
+    ``.*/b``, whose learning rate is twice that of the weights. The initial learning rate is 0.01.
+
+    A subclass says what ``NAME``, ``inputs`` and ``logits`` are.
+    """
+
+    NAME = ""
+
+    def __init__(self, num_classes: int, data_format: str) -> None:
+        super(CaffeClassifier, self).__init__(
+            WeightBits(()), num_classes, data_format, DECAY_KERNELS, nesterov=False
+        )
+        self.base_lr = 0.01
+        self.weight_decay = 5e-4
+        self.gradient_factors = [(".*/b", 2.0)]
+
+    def describe(self) -> Dict[str, Any]:
+        return {
+            "model": self.NAME,
+            "bits": {"weights": 32, "activations": 32},
+            "num_classes": self.num_classes,
+            "base_lr": self.base_lr,
+            "weight_decay": self.weight_decay,
+            "weight_decay_pattern": self.weight_decay_pattern,
+        }

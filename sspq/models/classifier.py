@@ -1,0 +1,120 @@
+"""What the image classifiers have in common as tensorpack model descriptions."""
+
+import abc
+from typing import Any, Callable, Dict, List, Tuple
+
+from tensorpack.graph_builder import ModelDesc
+from tensorpack.models import regularize_cost
+from tensorpack.tfutils.gradproc import ScaleGradient
+from tensorpack.tfutils.optimizer import apply_grad_processors
+from tensorpack.tfutils.summary import add_moving_summary
+from tensorpack.tfutils.tower import get_current_tower_context
+
+from sspq.compat import tf
+from sspq.graphs.blocks import resolve_data_format
+from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
+from sspq.models.updates import UpdateLast
+from sspq.ops.conv import fast_pointwise
+from sspq.quantizers.scope import WeightBits
+from sspq.slq.integers import is_int
+
+WEIGHT_DECAY = 1e-4
+MOMENTUM = 0.9
+DECAY_KERNELS = ".*/W"
+
+
+class Classifier(ModelDesc, abc.ABC):
+    """A quantized image classifier; a subclass says what ``inputs``, ``logits``, ``describe`` are.
+
+    Output tensors: ``logits`` and ``probabilities`` ``[N, num_classes]``, ``wrong-top1`` and
+    ``wrong-top5`` ``[N]``, ``cross_entropy``, ``cost``.
+    Cost: mean cross-entropy, in training plus ``weight_decay`` * l2_loss of the variables whose
+    name ``weight_decay_pattern`` matches.
+
+    Args:
+        weight_bits: bits of the variables by name.
+        num_classes: at least 2.
+        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
+        weight_decay_pattern: regular expression, searched for in the variables' names.
+        nesterov: whether the momentum of 0.9 is Nesterov's.
+
+    Attributes that may be set before the graph is built:
+        base_lr: initial value of the variable ``learning_rate``.
+        weight_decay, weight_decay_pattern: see above; 1e-4 unless set.
+        gradient_factors: pairs (regular expression of whole names, factor), by default none. With
+            momentum, a factor on a gradient is one on the learning rate.
+        shift_lr_mult, shift_normalize: see :func:`sspq.Shift2D`.
+        wrap_optimizer: applied to the optimizer, such as :meth:`sspq.training.slq.SLQ.optimizer`.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        weight_bits: WeightBits,
+        num_classes: int,
+        data_format: str,
+        weight_decay_pattern: str,
+        nesterov: bool,
+    ) -> None:
+        super(Classifier, self).__init__()
+        if not is_int(num_classes) or num_classes < 2:
+            raise ValueError(f"`num_classes` must be an int of at least 2, got {num_classes!r}")
+        self.weight_bits = weight_bits
+        self.num_classes = int(num_classes)  # not of numpy, which JSON does not take
+        self.data_format = resolve_data_format(data_format)
+        self.weight_decay = WEIGHT_DECAY
+        self.weight_decay_pattern = weight_decay_pattern
+        self.gradient_factors: List[Tuple[str, float]] = []
+        self.nesterov = nesterov
+        self.base_lr = 0.1
+        self.shift_lr_mult = 1.0
+        self.shift_normalize = False
+        self.wrap_optimizer: Callable[[Any], Any] = lambda optimizer: optimizer
+        self._costs: List[Any] = []  # of the training towers
+
+    @abc.abstractmethod
+    def logits(self, image: Any) -> Any:
+        """``[N, num_classes]`` of the input tensor ``image``."""
+
+    @abc.abstractmethod
+    def describe(self) -> Dict[str, Any]:
+        """What tells this model from another, for reports and for refusing a foreign folder."""
+
+    def build_graph(self, image: Any, label: Any) -> Any:
+        with quantize_variables(self.weight_bits) as l2_losses, fast_pointwise():
+            logits = tf.identity(self.logits(image), "logits")
+        tf.nn.softmax(logits, name="probabilities")
+        for k in (1, 5):
+            hit = tf.nn.in_top_k(logits, label, min(k, self.num_classes))
+            tf.cast(tf.logical_not(hit), tf.float32, name=f"wrong-top{k}")
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=label)
+        cross_entropy = tf.reduce_mean(cross_entropy, name="cross_entropy")
+        decay = regularize_cost(
+            self.weight_decay_pattern, lambda v: l2_losses.of(v) * self.weight_decay
+        )
+        cost = tf.add(cross_entropy, decay, name="cost")
+        context = get_current_tower_context()
+        if context.is_training:
+            self._costs.append(cost)
+        if context.is_main_training_tower:
+            _summarize(cost, cross_entropy)
+        return cost
+
+    def optimizer(self) -> Any:
+        lr = tf.get_variable("learning_rate", initializer=self.base_lr, trainable=False)
+        tf.summary.scalar("learning_rate-summary", lr)
+        optimizer = tf.train.MomentumOptimizer(lr, MOMENTUM, use_nesterov=self.nesterov)
+        factors = ScaleGradient(self.gradient_factors, verbose=False)
+        processors = [factors, UpdateLast(self._costs)]
+        return self.wrap_optimizer(apply_grad_processors(optimizer, processors))
+
+
+def _summarize(cost: Any, cross_entropy: Any) -> None:
+    add_moving_summary(cost, cross_entropy)
+    for v in tf.trainable_variables():
+        if v.op.name.endswith("/SP"):
+            tf.summary.histogram(v.op.name, v)
+    for v, quantized in tf.get_collection(QUANTIZED_WEIGHTS):
+        tf.summary.histogram(v.op.name + "/quantized", quantized)

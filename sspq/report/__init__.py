@@ -1,1 +1,0 @@
-"""Sizes, reports and figures of runs."""
