@@ -1,11 +1,16 @@
 """Step S1 of L-SSPQ on ImageNet: 4-bit kernels, float32 activations, trained from scratch."""
 
 import sys
+from dataclasses import asdict
+from typing import List, Optional
 
-from sspq.experiments.imagenet import main
-from sspq.experiments.imagenet_options import Step
+import sspq
+from sspq.experiments import imagenet
+from sspq.training.distributed import Processes
+from sspq.training.engine import Training
+from sspq.training.schedule import Schedule, warmed_up, within
 
-STEP = Step(
+DEFAULTS = imagenet.Defaults(
     name="S1",
     graph="resnet_model3",
     epochs=105,
@@ -15,5 +20,45 @@ STEP = Step(
     needs_load=False,
 )
 
+
+def schedule(options: imagenet.Options) -> Schedule:
+    """Learning rate by epoch: the released cosine in steps.
+
+    The rate follows the batch. Above 256 images a step it begins with the one of 256 and grows
+    over 5 epochs.
+    """
+    s = options.schedule
+    cosine = within(s.epochs, s.wup_length, s.step_size, s.epochs, s.eta_min)
+    if options.rate <= options.rate_of_base_batch:
+        return cosine
+    return warmed_up(cosine, options.rate_of_base_batch, options.rate, epochs=5)
+
+
+def model(options: imagenet.Options, num_classes: int) -> sspq.ImageNetSSPQ:
+    """L-SSPQ50 with 4-bit 1x1 kernels, unless the options say otherwise."""
+    network = options.network  # graph, depth, mode, bits, image_size, how the shifts are trained
+    return sspq.ImageNetSSPQ(**asdict(network), num_classes=num_classes, base_lr=options.rate)
+
+
+def training(options: imagenet.Options, processes: Processes) -> Training:
+    """What is trained, on which images, for how long, and how several GPUs work together."""
+    data = imagenet.images(options, processes)
+    return Training(
+        model=model(options, data.num_classes),
+        data=data,
+        batch=options.batch,
+        epochs=options.schedule.epochs,
+        schedule=schedule(options),
+        trainer=options.trainer,
+        load=options.load,
+        validate_every=options.val_every,
+        compression=options.compression,
+    )
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    return imagenet.main(DEFAULTS, __doc__, schedule, model, training, argv)
+
+
 if __name__ == "__main__":
-    sys.exit(main(STEP, __doc__))
+    sys.exit(main())

@@ -1,54 +1,46 @@
-"""Trains and evaluates one step of the ImageNet networks."""
+"""The run around a step of the ImageNet networks: options, evaluation, report."""
 
 import argparse
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from sspq import checkpoints
 from sspq.analysis.summary import summarize
 from sspq.experiments import script
-from sspq.experiments.imagenet_inputs import FakeInput, FolderInput, classes_of
 from sspq.experiments.imagenet_options import (
-    Step,
+    Defaults,
+    Options,
     check,
-    initial_rate,
-    keeps_rate,
     log_folder,
+    options_of,
     parser,
-    schedule,
 )
-from sspq.models.imagenet import DECAY_KERNELS_AND_NORMS, ImageNetSSPQ
+from sspq.experiments.inputs import FakeInput, FolderInput, classes_of
+from sspq.models import ImageNetSSPQ
 from sspq.runs.folder import REPORT, SETTINGS, RunFolderError
 from sspq.runs.history import Row
 from sspq.training import distributed, results, run
 from sspq.training.distributed import Processes
 from sspq.training.engine import Training
+from sspq.training.schedule import Schedule
+
+__all__ = ["Defaults", "Options", "images", "main"]
+
+MakeSchedule = Callable[[Options], Schedule]
+MakeModel = Callable[[Options, int], ImageNetSSPQ]
+MakeTraining = Callable[[Options, Processes], Training]
 
 
-def model_of(args: argparse.Namespace, num_classes: int) -> ImageNetSSPQ:
-    """The network that the options describe."""
-    model = ImageNetSSPQ(
-        args.graph,
-        args.depth,
-        args.mode,
-        args.bitw,
-        args.bita,
-        args.variant,
-        num_classes,
-        args.image_size,
-        args.data_format,
-        args.linear_bits,
-    )
-    model.base_lr = initial_rate(args)
-    model.shift_lr_mult, model.shift_normalize = args.shift_lr_mult, args.shift_normalize
-    if args.weight_decay_norm:
-        model.weight_decay_pattern = DECAY_KERNELS_AND_NORMS
-    return model
+def images(options: Options, processes: Processes) -> Union[FolderInput, FakeInput]:
+    """The images that the options name, for training and validation."""
+    if options.images is None:
+        return FakeInput(processes)
+    return FolderInput(options.images, processes)
 
 
-def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Dict[str, Any]:
-    result = dict(model.describe(), dataset=data.facts(), step=step.name)
-    for name in (
+def _facts(name: str, args: argparse.Namespace, training: Training) -> Dict[str, Any]:
+    facts = dict(training.model.describe(), dataset=training.data.facts(), step=name)
+    for option in (
         "batch",
         "seed",
         "epochs",
@@ -62,79 +54,89 @@ def _settings(step: Step, args: argparse.Namespace, model: Any, data: Any) -> Di
         "no_mirror",
         "val_every",
     ):
-        result[name] = getattr(args, name)
-    if args.compression != "none":  # a run from before there was a choice can be gone on with
-        result["compression"] = args.compression
-    return result
+        facts[option] = getattr(args, option)
+    if args.compression != "none":  # runs without have no word of it in their folders
+        facts["compression"] = args.compression
+    return facts
 
 
-def _measured(args: argparse.Namespace, model: Any, data: Any, rows: List[Row]) -> Dict[str, Any]:
+def _measured(training: Training, rows: List[Row]) -> results.Report:
     measured = results.results_from_history(rows)
-    if args.fake:
-        images = data.steps(args.batch) * args.batch * len(rows)
-        measured["images_per_second"] = images / measured["seconds"]
-    return results.result(model, measured)
+    if isinstance(training.data, FakeInput):
+        count = training.steps * training.batch * len(rows)
+        measured["images_per_second"] = count / measured["seconds"]
+    return results.result(training.model, measured)
 
 
-def _train(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    processes = distributed.processes(args.trainer)
-    distributed.check_batch(args.batch, args.trainer, processes)
-    data: Any = (
-        FakeInput(args, processes) if args.fake else FolderInput(args, processes, training=True)
-    )
-    if processes.chief and args.load and keeps_rate(step, args):
-        prefix = checkpoints.resolve(args.load)
-        if "learning_rate" not in checkpoints.shapes(prefix):
-            raise ValueError(
-                f"`--base_lr` is missing: {prefix} holds no learning rate to go on with"
-            )
-    model = model_of(args, data.num_classes)
-    training = Training(
-        model,
-        data,
-        args.batch,
-        args.epochs,
-        schedule(step, args),
-        args.trainer,
-        args.load,
-        ("global_step",) if keeps_rate(step, args) else ("global_step", "learning_rate"),
-        validate_every=args.val_every,
-        compression=args.compression,
-    )
+def _check_rate_in(prefix: str) -> None:
+    """Refuses a checkpoint without the learning rate that training is to go on with."""
+    if "learning_rate" not in checkpoints.shapes(prefix):
+        raise ValueError(f"`--base_lr` is missing: {prefix} holds no learning rate to go on with")
+
+
+def _train(
+    defaults: Defaults, args: argparse.Namespace, options: Options, make: MakeTraining
+) -> Optional[results.Report]:
+    processes = distributed.processes(options.trainer)
+    distributed.check_batch(options.batch, options.trainer, processes)
+    training = make(options, processes)
+    if processes.chief and training.load and "learning_rate" not in training.not_loaded:
+        _check_rate_in(checkpoints.resolve(training.load))
+    facts = _facts(defaults.name, args, training)
     return run.train(
-        step.name,
-        args,
+        run.RunSettings(defaults.name, args.log, args.resume, args.seed, facts),
         training,
-        _settings(step, args, model, data),
         processes,
-        lambda rows, folder: _measured(args, model, data, rows),
+        lambda rows, _: _measured(training, rows),
     )
 
 
-def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
-    if os.path.exists(os.path.join(args.log, SETTINGS)):
+def _evaluate(log: str, options: Options, model: MakeModel) -> results.Report:
+    if os.path.exists(os.path.join(log, SETTINGS)):
         raise RunFolderError(
-            f"`--log`: {args.log} holds a training run, whose report would be lost; give "
-            "another folder"
+            f"`--log`: {log} holds a training run, whose report would be lost; give another folder"
         )
-    prefix = checkpoints.resolve(args.load)
-    data = FolderInput(args, Processes(), training=False)
-    model = model_of(args, data.num_classes)
-    return run.measure(model, data, prefix, os.path.join(args.log, REPORT))
+    assert options.load is not None and options.images is not None  # check() has seen to it
+    prefix = checkpoints.resolve(options.load)
+    data = FolderInput(options.images, Processes(), training=False)
+    network = model(options, data.num_classes)
+    return run.measure(network, data, prefix, os.path.join(log, REPORT))
 
 
-def work(step: Step, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    """Does what the options say; returns the report, in the chief process, if there is one."""
-    check(step, args)
-    if args.flops:
-        print(summarize(model_of(args, classes_of(args.load))))
-        return None
-    return _evaluate(args) if args.eval else _train(step, args)
+def main(
+    defaults: Defaults,
+    description: Optional[str],
+    schedule: MakeSchedule,
+    model: MakeModel,
+    training: MakeTraining,
+    argv: Optional[List[str]] = None,
+) -> int:
+    """The whole of a step's script: reads the command line, trains or evaluates, reports.
 
+    Args:
+        defaults: name and defaults of the step.
+        description: text of ``--help``.
+        schedule: function that gives the learning rates.
+        model: function that gives the network for a number of classes.
+        training: function that gives what is trained, on what, and for how long.
+        argv: command line (default: that of the process).
 
-def main(step: Step, description: Optional[str], argv: Optional[List[str]] = None) -> int:
-    """The whole of a step's script."""
-    args = parser(step, description).parse_args(argv)
+    Returns:
+        The exit status.
+    """
+    args = parser(defaults, description).parse_args(argv)
     if args.log is None:
-        args.log = log_folder(step, args)
-    return script.main(step.name, args, lambda: work(step, args))
+        args.log = log_folder(defaults, args)
+
+    def work() -> Optional[results.Report]:
+        check(defaults, args)
+        options = options_of(args)
+        schedule(options)  # refuses what is no schedule
+        if args.flops:
+            print(summarize(model(options, classes_of(args.load))))
+            return None
+        if args.eval:
+            return _evaluate(args.log, options, model)
+        return _train(defaults, args, options, training)
+
+    return script.main(defaults.name, args, work)

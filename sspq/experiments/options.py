@@ -1,15 +1,28 @@
-"""The options that the training scripts share, and what is refused about them."""
+"""The options that the training scripts share, and what is refused about them.
+
+Command lines end here: what the scripts and all below them read are frozen dataclasses, which
+:func:`pick` makes of the options.
+"""
 
 import argparse
-from typing import Any, Dict, Optional
+from dataclasses import fields
+from typing import Any, Dict, Optional, Type, TypeVar
 
 from sspq.compat import has_gpu
 from sspq.graphs.blocks import DATA_FORMATS
 from sspq.quantizers.scope import VARIANTS
 
+T = TypeVar("T")
+
+
+def pick(kind: Type[T], args: argparse.Namespace, **other: Any) -> T:
+    """A dataclass whose fields are the options of their names, or are given as ``other``."""
+    names = [f.name for f in fields(kind) if f.name not in other]  # type: ignore[arg-type]
+    return kind(**{name: getattr(args, name) for name in names}, **other)
+
 
 def parser(description: Optional[str]) -> argparse.ArgumentParser:
-    """An empty one, with what every script says about errors."""
+    """A parser without options, with what every script says about errors."""
     return argparse.ArgumentParser(
         description=description,
         epilog="A wrong input gives one line; with SSPQ_TRACEBACK=1 it shows where it arose.",
@@ -18,7 +31,7 @@ def parser(description: Optional[str]) -> argparse.ArgumentParser:
 
 
 def add_run(p: argparse.ArgumentParser, log: Optional[str]) -> None:
-    """Where a run begins, where it is written (``log`` by default), and what it runs on."""
+    """Adds where a run begins, where it is written (``log`` by default), and what it runs on."""
     p.add_argument("--gpu", help="comma-separated list of GPUs to use; all of CUDA's by default")
     p.add_argument(
         "--load",
@@ -31,23 +44,27 @@ def add_run(p: argparse.ArgumentParser, log: Optional[str]) -> None:
         help="folder for everything written",
     )
     p.add_argument(
-        "--resume", action="store_true", help="go on with the run in --log, if there is one"
+        "--resume", action="store_true", help="continue the run in --log, if there is one"
     )
     p.add_argument(
-        "--eval", action="store_true", help="only measure the checkpoint given by --load"
+        "--eval",
+        action="store_true",
+        help="measure the checkpoint given by --load, and train nothing",
     )
     p.add_argument(
         "--data-format",
         choices=DATA_FORMATS,
         default="auto",
-        help="auto: NCHW with a GPU, NHWC without",
+        help="layout of the computation; auto is NCHW with a GPU, NHWC without",
     )
-    p.add_argument("--batch", type=int, default=256, help="images a step, over all GPUs")
-    p.add_argument("--seed", type=int, default=0, help="of initial values, order and augmentation")
+    p.add_argument("--batch", type=int, default=256, help="number of images a step, over all GPUs")
+    p.add_argument(
+        "--seed", type=int, default=0, help="seed of initial values, order and augmentation"
+    )
 
 
 def add_method(p: argparse.ArgumentParser) -> None:
-    """What both families of networks can be told about the method."""
+    """Adds the options about the method that both families of networks have."""
     p.add_argument(
         "--variant",
         choices=VARIANTS,
@@ -57,21 +74,23 @@ def add_method(p: argparse.ArgumentParser) -> None:
     add_shift(p)
 
 
-# The options of add_shift and their defaults.
-OF_SHIFTS: Dict[str, Any] = {"shift_lr_mult": 1.0, "shift_normalize": False}
+# Options of add_shift and their defaults.
+SHIFT_DEFAULTS: Dict[str, Any] = {"shift_lr_mult": 1.0, "shift_normalize": False}
 
 
 def add_shift(p: argparse.ArgumentParser) -> None:
-    """How the shifts are trained."""
-    p.add_argument("--shift-lr-mult", type=float, help="factor on the shifts' learning rate")
+    """Adds how the shifts are trained."""
+    p.add_argument("--shift-lr-mult", type=float, help="factor on the learning rate of the shifts")
     p.add_argument(
-        "--shift-normalize", action="store_true", help="normalize each channel's shift gradient"
+        "--shift-normalize",
+        action="store_true",
+        help="normalized gradients of each channel's shift",
     )
-    p.set_defaults(**OF_SHIFTS)
+    p.set_defaults(**SHIFT_DEFAULTS)
 
 
 def refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None:
-    """Raises ValueError, naming them, if any of these options is not at its default."""
+    """Raises ValueError that names the options which are not at their ``defaults``."""
     given = [name for name, value in defaults.items() if getattr(args, name) != value]
     if given:
         options = ", ".join(f"`--{name.replace('_', '-')}`" for name in given)
@@ -81,11 +100,21 @@ def refuse(args: argparse.Namespace, defaults: Dict[str, Any], why: str) -> None
 def add_schedule(
     p: argparse.ArgumentParser, wup_length: int, step_size: int, eta_min: float
 ) -> None:
-    """The step-wise cosine's arguments."""
-    p.add_argument("--eta_min", type=float, default=eta_min, help="floor of the cosine")
-    p.add_argument("--wup_length", type=int, default=wup_length, help="epochs ahead of the cosine")
+    """Adds the arguments of the step-wise cosine."""
     p.add_argument(
-        "--step_size", type=int, default=step_size, help="epochs between changes of the rate"
+        "--eta_min",
+        type=float,
+        default=eta_min,
+        help="lower bound of the learning rate under the cosine",
+    )
+    p.add_argument(
+        "--wup_length", type=int, default=wup_length, help="number of epochs ahead of the cosine"
+    )
+    p.add_argument(
+        "--step_size",
+        type=int,
+        default=step_size,
+        help="number of epochs between changes of the learning rate",
     )
 
 
@@ -112,5 +141,6 @@ def check_run(args: argparse.Namespace, needs_load: bool) -> None:
 
 
 def check_rate(base_lr: float) -> None:
+    """Refuses a learning rate that is not above 0."""
     if not 0 < base_lr < float("inf"):
         raise ValueError(f"`--base_lr` must be above 0, got {base_lr!r}")

@@ -18,23 +18,11 @@ from sspq.data.ilsvrc.flow import EvalFlow, decode
 from sspq.data.memory.dataset import IMAGE_SHAPE
 from sspq.data.memory.flow import TestFlow, training_mean
 from sspq.inference.predictor import Predictor
-from sspq.models.alexnet import AlexNet
-from sspq.models.cifar import CifarSSPQ34
 from sspq.models.classifier import Classifier
-from sspq.models.lenet import LeNet
 from sspq.training.validation import Tally
 
 BATCH = 64
 _IMAGE_FILES = (".jpeg", ".jpg", ".png", ".bmp")
-
-
-def _is_small(model: Classifier) -> bool:
-    return isinstance(model, (CifarSSPQ34, LeNet))
-
-
-def _is_stretched(model: Classifier) -> bool:
-    """Whether images lose their aspect ratio, as Caffe resizes them."""
-    return isinstance(model, AlexNet)
 
 
 def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
@@ -47,7 +35,7 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
     Raises:
         DataError: there are no such images, or they have classes that the model does not know.
     """
-    if _is_small(model):
+    if model.preprocessing.mean_image:
         dataset = data.load(spec)
         largest, flow = int(dataset.test_labels.max()), TestFlow(dataset, BATCH)
     else:
@@ -55,7 +43,7 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
         val = scan.scan(tree).for_evaluation(tree.val)
         largest, flow = (
             int(val.labels.max()),
-            EvalFlow(val, BATCH, model.image_size, stretch=_is_stretched(model)),
+            EvalFlow(val, BATCH, model.preprocessing.size, stretch=model.preprocessing.stretches),
         )
     if largest >= model.num_classes:
         raise DataError(
@@ -95,7 +83,7 @@ def calibration_batches(model: Classifier, spec: str, count: int) -> Iterator[np
     """
     if count < 1:
         raise DataError(f"`--images` must be at least 1, got {count}")
-    if _is_small(model):
+    if model.preprocessing.mean_image:
         dataset = data.load(spec)
         chosen = _spread(len(dataset.train_images), count)
         found = dataset.train_images[chosen] - training_mean(dataset)
@@ -145,8 +133,8 @@ def batch_of(
     Raises:
         DataError: there is no ``spec`` where it is needed.
     """
-    if not _is_small(model):
-        augmentor = Augmentor(model.image_size, None, _is_stretched(model))
+    if not model.preprocessing.mean_image:
+        augmentor = Augmentor(model.preprocessing.size, None, model.preprocessing.stretches)
         return np.stack([augmentor(image) for image in images])
     if spec is None:
         raise DataError(

@@ -1,8 +1,8 @@
 """AlexNet as a tensorpack model description."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict
 
-from sspq.compat import tf
+from sspq.data.preprocessing import Preprocessing
 from sspq.graphs.alexnet import IMAGE_SIZE, LEAST_IMAGE_SIZE, alexnet
 from sspq.models.caffe import CaffeClassifier
 from sspq.slq.integers import is_int
@@ -18,10 +18,12 @@ class AlexNet(CaffeClassifier):
     :class:`sspq.models.caffe.CaffeClassifier`.
 
     Args:
-        num_classes: at least 2.
-        image_size: pixels, at least 39.
-        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
-        width: factor on the numbers of channels and of hidden units, above 0, at most 16.
+        num_classes: number of classes, at least 2 (default: 1000).
+        image_size: height and width of the images in pixels, at least 39 (default: 227).
+        data_format: layout of the computation, "auto", "NCHW" or "NHWC" (default: "auto").
+        width: factor on the numbers of channels and of hidden units, above 0, at most 16
+            (default: 1).
+        base_lr: initial learning rate (default: 0.01).
 
     Raises:
         ValueError: an argument is outside its range.
@@ -37,8 +39,8 @@ class AlexNet(CaffeClassifier):
         image_size: int = IMAGE_SIZE,
         data_format: str = "auto",
         width: float = 1.0,
+        base_lr: float = 0.01,
     ) -> None:
-        super(AlexNet, self).__init__(num_classes, data_format)
         if not is_int(image_size) or image_size < LEAST_IMAGE_SIZE:
             raise ValueError(
                 f"`image_size` must be an int of at least {LEAST_IMAGE_SIZE}, got {image_size!r}"
@@ -47,14 +49,10 @@ class AlexNet(CaffeClassifier):
             raise ValueError(
                 f"`width` must be a number above 0, at most {MOST_WIDTH}, got {width!r}"
             )
+        preprocessing = Preprocessing(int(image_size), "BGR", "uint8", "stretch")
+        super(AlexNet, self).__init__(num_classes, data_format, preprocessing, base_lr)
         self.image_size = int(image_size)
         self.width = width
-
-    def inputs(self) -> List[Any]:
-        return [
-            tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8, "input"),
-            tf.TensorSpec([None], tf.int32, "label"),
-        ]
 
     def logits(self, image: Any) -> Any:
         return alexnet(image, self.num_classes, self.data_format, self.width)

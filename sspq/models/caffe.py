@@ -2,6 +2,7 @@
 
 from typing import Any, Dict
 
+from sspq.data.preprocessing import Preprocessing
 from sspq.models.classifier import DECAY_KERNELS, Classifier
 from sspq.quantizers.scope import WeightBits
 
@@ -10,18 +11,24 @@ class CaffeClassifier(Classifier):
     """A network in float32, trained as Caffe's examples are.
 
     The momentum is 0.9, the weight decay 5e-4 on the weights, ``.*/W``, and none on the biases,
-    ``.*/b``, whose learning rate is twice that of the weights. The initial learning rate is 0.01.
-
-    A subclass says what ``NAME``, ``inputs`` and ``logits`` are.
+    ``.*/b``, whose learning rate is twice that of the weights. A subclass says what ``NAME`` and
+    ``logits`` are.
     """
 
     NAME = ""
 
-    def __init__(self, num_classes: int, data_format: str) -> None:
+    def __init__(
+        self, num_classes: int, data_format: str, preprocessing: Preprocessing, base_lr: float
+    ) -> None:
         super(CaffeClassifier, self).__init__(
-            WeightBits(()), num_classes, data_format, DECAY_KERNELS, nesterov=False
+            WeightBits(()),
+            num_classes,
+            data_format,
+            preprocessing,
+            DECAY_KERNELS,
+            nesterov=False,
+            base_lr=base_lr,
         )
-        self.base_lr = 0.01
         self.weight_decay = 5e-4
         self.gradient_factors = [(".*/b", 2.0)]
 

@@ -1,13 +1,16 @@
 """SSPQ34 as a tensorpack model description."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict
 
-from sspq.compat import tf
+from sspq.data.preprocessing import Preprocessing
 from sspq.graphs.cifar import sspq34
 from sspq.graphs.norm import ClipAndQuantize
 from sspq.models.classifier import Classifier
 from sspq.quantizers.dorefa import get_dorefa
 from sspq.quantizers.scope import weight_bits
+
+# How 32x32 images are prepared for the networks that were made for them.
+SMALL_IMAGES = Preprocessing(32, "RGB", "float32", "resize", mean_image=True)
 
 
 class CifarSSPQ34(Classifier):
@@ -20,14 +23,17 @@ class CifarSSPQ34(Classifier):
     trainable variable.
 
     Args:
-        bitw, bita, bitg: bits of weights, activations and gradients, 1 to 32.
-        variant: "paper" or "released", see :mod:`sspq.quantizers.scope`.
-        num_classes: at least 2.
-        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
-        base_lr: initial value of the variable ``learning_rate``.
-        shift_lr_mult: factor on the learning rate of the shifts.
-        shift_normalize: normalize each channel's gradient to its shift.
-        shift_decay: whether weight decay takes in the shifts, as released.
+        bitw, bita, bitg: bits of weights, activations and gradients, 1 to 32 (default: 8, 32, 32).
+        variant: method as in the "paper" (default) or as "released", see
+            :mod:`sspq.quantizers.scope`.
+        num_classes: number of classes, at least 2 (default: 100).
+        data_format: layout of the computation, "auto", "NCHW" or "NHWC" (default: "auto"). The
+            variables are the same.
+        base_lr: initial value of the variable ``learning_rate`` (default: 0.1).
+        shift_lr_mult: factor on the learning rate of the shifts (default: 1).
+        shift_normalize: whether each channel's gradient to its shift is normalized (default:
+            False).
+        shift_decay: whether weight decay takes in the shifts (default: True, as released).
 
     Raises:
         ValueError: an argument is outside its range.
@@ -53,21 +59,16 @@ class CifarSSPQ34(Classifier):
             weight_bits("cifar", variant, bitw),
             num_classes,
             data_format,
+            SMALL_IMAGES,
             weight_decay_pattern=".*" if shift_decay else "^(?!.*/SP$)",
             nesterov=False,
+            base_lr=base_lr,
+            shift_lr_mult=shift_lr_mult,
+            shift_normalize=shift_normalize,
         )
         self.bitw, self.bita, self.bitg = bitw, bita, bitg
         self.variant = variant
-        self.base_lr = base_lr
-        self.shift_lr_mult = shift_lr_mult
-        self.shift_normalize = shift_normalize
         self.shift_decay = shift_decay
-
-    def inputs(self) -> List[Any]:
-        return [
-            tf.TensorSpec([None, 32, 32, 3], tf.float32, "input"),
-            tf.TensorSpec([None], tf.int32, "label"),
-        ]
 
     def logits(self, image: Any) -> Any:
         activate = ClipAndQuantize(self.bita)

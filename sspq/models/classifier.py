@@ -11,6 +11,7 @@ from tensorpack.tfutils.summary import add_moving_summary
 from tensorpack.tfutils.tower import get_current_tower_context
 
 from sspq.compat import tf
+from sspq.data.preprocessing import Preprocessing
 from sspq.graphs.blocks import resolve_data_format
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_variables
 from sspq.models.updates import UpdateLast
@@ -24,8 +25,10 @@ DECAY_KERNELS = ".*/W"
 
 
 class Classifier(ModelDesc, abc.ABC):
-    """A quantized image classifier; a subclass says what ``inputs``, ``logits``, ``describe`` are.
+    """A quantized image classifier; a subclass says what ``logits`` and ``describe`` are.
 
+    Inputs: ``input``, images ``[N, size, size, 3]`` as ``preprocessing`` says; ``label`` int32
+    ``[N]``.
     Output tensors: ``logits`` and ``probabilities`` ``[N, num_classes]``, ``wrong-top1`` and
     ``wrong-top5`` ``[N]``, ``cross_entropy``, ``cost``.
     Cost: mean cross-entropy, in training plus ``weight_decay`` * l2_loss of the variables whose
@@ -33,18 +36,24 @@ class Classifier(ModelDesc, abc.ABC):
 
     Args:
         weight_bits: bits of the variables by name.
-        num_classes: at least 2.
-        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
+        num_classes: number of classes, at least 2.
+        data_format: layout of the computation, "auto", "NCHW" or "NHWC". The variables are the
+            same.
+        preprocessing: how an image becomes the input.
         weight_decay_pattern: regular expression, searched for in the variables' names.
         nesterov: whether the momentum of 0.9 is Nesterov's.
+        base_lr: initial value of the variable ``learning_rate`` (default: 0.1).
+        shift_lr_mult: factor on the learning rate of the shifts, see :func:`sspq.Shift2D`
+            (default: 1).
+        shift_normalize: whether each channel's gradient to its shift is normalized (default:
+            False).
 
     Attributes that may be set before the graph is built:
-        base_lr: initial value of the variable ``learning_rate``.
-        weight_decay, weight_decay_pattern: see above; 1e-4 unless set.
-        gradient_factors: pairs (regular expression of whole names, factor), by default none. With
+        weight_decay: factor on the L2 losses (default: 1e-4).
+        gradient_factors: pairs (regular expression of whole names, factor) (default: none). With
             momentum, a factor on a gradient is one on the learning rate.
-        shift_lr_mult, shift_normalize: see :func:`sspq.Shift2D`.
-        wrap_optimizer: applied to the optimizer, such as :meth:`sspq.training.slq.SLQ.optimizer`.
+        wrap_optimizer: function that is applied to the optimizer, such as
+            :meth:`sspq.training.slq.SLQ.optimizer`.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -55,8 +64,12 @@ class Classifier(ModelDesc, abc.ABC):
         weight_bits: WeightBits,
         num_classes: int,
         data_format: str,
+        preprocessing: Preprocessing,
         weight_decay_pattern: str,
         nesterov: bool,
+        base_lr: float = 0.1,
+        shift_lr_mult: float = 1.0,
+        shift_normalize: bool = False,
     ) -> None:
         super(Classifier, self).__init__()
         if not is_int(num_classes) or num_classes < 2:
@@ -64,15 +77,23 @@ class Classifier(ModelDesc, abc.ABC):
         self.weight_bits = weight_bits
         self.num_classes = int(num_classes)  # not of numpy, which JSON does not take
         self.data_format = resolve_data_format(data_format)
+        self.preprocessing = preprocessing
         self.weight_decay = WEIGHT_DECAY
         self.weight_decay_pattern = weight_decay_pattern
         self.gradient_factors: List[Tuple[str, float]] = []
         self.nesterov = nesterov
-        self.base_lr = 0.1
-        self.shift_lr_mult = 1.0
-        self.shift_normalize = False
+        self.base_lr = base_lr
+        self.shift_lr_mult = shift_lr_mult
+        self.shift_normalize = shift_normalize
         self.wrap_optimizer: Callable[[Any], Any] = lambda optimizer: optimizer
         self._costs: List[Any] = []  # of the training towers
+
+    def inputs(self) -> List[Any]:
+        p = self.preprocessing
+        return [
+            tf.TensorSpec([None, p.size, p.size, 3], tf.as_dtype(p.dtype), "input"),
+            tf.TensorSpec([None], tf.int32, "label"),
+        ]
 
     @abc.abstractmethod
     def logits(self, image: Any) -> Any:

@@ -1,10 +1,11 @@
 """SSPQ, L-SSPQ and the networks they are compared with as a tensorpack model description."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from tensorpack.models import BatchNorm, Conv2D, GlobalAvgPooling, MaxPooling
 
 from sspq.compat import tf
+from sspq.data.preprocessing import Preprocessing
 from sspq.graphs.argscope import argscope
 from sspq.graphs.imagenet import (
     BLOCKS,
@@ -34,25 +35,34 @@ class ImageNetSSPQ(Classifier):
 
     Inputs: ``input`` uint8 ``[N, image_size, image_size, 3]``, BGR; ``label`` int32 ``[N]``.
     Outputs and cost: see :class:`sspq.models.classifier.Classifier`. Weight decay is on the
-    kernels, ``.*/W``.
+    kernels.
 
     Args:
-        graph: whose blocks and bit widths.
-        depth: 18, 34 (basic blocks; not in the modes se and resnext32x4d), 50, 101 or 152.
-        mode: ``QresIBShift``, quantized; ``asl``, with quantized activations and float32 kernels;
-            or in float32 ``resnet``, ``preact``, ``se``, ``resnext32x4d`` and ``resIBShift``.
-        bitw, bita: bits of kernels and activations, 1 to 32; None takes the graph's (W1 A4, W4 A32
-            or W4 A8), or 32 where the mode does not quantize them.
-        variant: "paper" or "released" (float32 kernels whatever ``bitw`` is), see
-            :mod:`sspq.quantizers.scope`.
-        num_classes: at least 2.
-        image_size: pixels, at least 1.
-        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
-        linear_bits: bits of the kernel of ``linear``, 1 to 32.
+        graph: released graph with its blocks and bits, a key of
+            :data:`sspq.graphs.imagenet.GRAPHS` (default: "resnet_model3").
+        depth: 18, 34 (basic blocks; not in the modes se and resnext32x4d), 50 (default), 101 or
+            152.
+        mode: kind of the blocks: ``QresIBShift`` (default), quantized; ``asl``, with quantized
+            activations and float32 kernels; or in float32 ``resnet``, ``preact``, ``se``,
+            ``resnext32x4d`` and ``resIBShift``.
+        bitw, bita: bits of kernels and activations, 1 to 32 (default: None, the graph's W1 A4,
+            W4 A32 or W4 A8, or 32 where the mode does not quantize them).
+        variant: method as in the "paper" (default) or as "released" (float32 kernels whatever
+            ``bitw`` is), see :mod:`sspq.quantizers.scope`.
+        num_classes: number of classes, at least 2 (default: 1000).
+        image_size: height and width of the images in pixels, at least 1 (default: 224).
+        data_format: layout of the computation, "auto", "NCHW" or "NHWC" (default: "auto"). The
+            variables are the same.
+        linear_bits: bits of the kernel of ``linear``, 1 to 32 (default: 32).
+        base_lr: initial value of the variable ``learning_rate`` (default: 0.1).
+        weight_decay_pattern: regular expression for the names of the variables that decay
+            (default: ``.*/W``; ``DECAY_KERNELS_AND_NORMS`` takes in batch normalization).
+        shift_lr_mult: factor on the learning rate of the shifts (default: 1).
+        shift_normalize: whether each channel's gradient to its shift is normalized (default:
+            False).
 
     Attributes:
-        num_blocks: of each group.
-        weight_decay_pattern: may be set to ``DECAY_KERNELS_AND_NORMS`` before the graph is built.
+        num_blocks: number of blocks of each group.
 
     Raises:
         ValueError: an argument is outside its range, or the mode has nothing that it applies to.
@@ -72,6 +82,10 @@ class ImageNetSSPQ(Classifier):
         image_size: int = 224,
         data_format: str = "auto",
         linear_bits: int = 32,
+        base_lr: float = 0.1,
+        weight_decay_pattern: str = DECAY_KERNELS,
+        shift_lr_mult: float = 1.0,
+        shift_normalize: bool = False,
     ) -> None:
         for name, value, known in (
             ("graph", graph, tuple(GRAPHS)),
@@ -92,20 +106,18 @@ class ImageNetSSPQ(Classifier):
             weight_bits("imagenet", variant, self.bitw, self.linear_bits),
             num_classes,
             data_format,
-            weight_decay_pattern=DECAY_KERNELS,
+            Preprocessing(int(image_size), "BGR", "uint8", "crop"),
+            weight_decay_pattern=weight_decay_pattern,
             nesterov=True,
+            base_lr=base_lr,
+            shift_lr_mult=shift_lr_mult,
+            shift_normalize=shift_normalize,
         )
         self.graph, self.depth, self.mode, self.variant = graph, depth, mode, variant
         self.image_size = int(image_size)
         is_l_sspq = mode == "QresIBShift" and released.l_sspq
         self.num_blocks = L_SSPQ50 if is_l_sspq and depth == 50 else BLOCKS[depth]
         self._backbone = blocks.resnet_backbone2 if is_l_sspq else blocks.resnet_backbone
-
-    def inputs(self) -> List[Any]:
-        return [
-            tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8, "input"),
-            tf.TensorSpec([None], tf.int32, "label"),
-        ]
 
     def logits(self, image: Any) -> Any:
         x = normalize_image(image)

@@ -1,10 +1,10 @@
 """LeNet as a tensorpack model description."""
 
-from typing import Any, List
+from typing import Any
 
-from sspq.compat import tf
 from sspq.graphs.lenet import lenet
 from sspq.models.caffe import CaffeClassifier
+from sspq.models.cifar import SMALL_IMAGES
 
 
 class LeNet(CaffeClassifier):
@@ -15,8 +15,9 @@ class LeNet(CaffeClassifier):
     :class:`sspq.models.caffe.CaffeClassifier`.
 
     Args:
-        num_classes: at least 2.
-        data_format: "auto", "NCHW" or "NHWC". The variables are the same.
+        num_classes: number of classes, at least 2 (default: 10).
+        data_format: layout of the computation, "auto", "NCHW" or "NHWC" (default: "auto").
+        base_lr: initial learning rate (default: 0.01).
 
     Raises:
         ValueError: an argument is outside its range.
@@ -26,14 +27,10 @@ class LeNet(CaffeClassifier):
 
     NAME = "LeNet"
 
-    def __init__(self, num_classes: int = 10, data_format: str = "auto") -> None:
-        super(LeNet, self).__init__(num_classes, data_format)
-
-    def inputs(self) -> List[Any]:
-        return [
-            tf.TensorSpec([None, 32, 32, 3], tf.float32, "input"),
-            tf.TensorSpec([None], tf.int32, "label"),
-        ]
+    def __init__(
+        self, num_classes: int = 10, data_format: str = "auto", base_lr: float = 0.01
+    ) -> None:
+        super(LeNet, self).__init__(num_classes, data_format, SMALL_IMAGES, base_lr)
 
     def logits(self, image: Any) -> Any:
         return lenet(image, self.num_classes, self.data_format)

@@ -18,7 +18,7 @@ Factory = Callable[..., Classifier]
 
 
 class Published(NamedTuple):
-    """The row of ``analysis/published.csv`` with what the authors report, and the bits that it fits.
+    """The row of ``analysis/published.csv`` that the authors report, and the bits that it fits.
 
     ``settings`` are arguments of :func:`build`; ``note`` says what they mean and what is left over.
     """

@@ -34,22 +34,26 @@ class Training:
     """What is trained, on what, and for how long.
 
     Attributes:
-        model: a :class:`sspq.models.classifier.Classifier`.
-        data: what it learns: :class:`sspq.experiments.inputs.ImagesInput`, or one of
-            :mod:`sspq.experiments.imagenet_inputs`.
-        batch: images of a step, over all towers and processes.
-        epochs: the last one's number.
-        schedule: the learning rate.
+        model: network, a :class:`sspq.models.classifier.Classifier`.
+        data: images to train and validate on, prepared as ``model.preprocessing`` says, such as
+            those of :mod:`sspq.experiments.inputs`.
+        batch: number of images of a step, over all towers and processes.
+        epochs: number of epochs.
+        schedule: learning rate by epoch, see :mod:`sspq.training.schedule`.
         trainer: one of :data:`sspq.training.distributed.NAMES`.
-        load: the checkpoint to start from, see :func:`sspq.checkpoints.files.resolve`; None for
-            initial values.
-        not_loaded: variables that are not taken from ``load``.
-        parameters_only: take the model's variables alone from ``load``: neither momentum nor
-            anything else that an earlier training left.
-        validate_every: epochs; the last one is always validated.
-        compression: one of :data:`sspq.training.distributed.COMPRESSIONS`; ``none`` but for Horovod.
-        callbacks: gives more of them, for the run's :class:`Validation`, if it has one, and its
-            folder, in the chief; they run ahead of those that save.
+        load: checkpoint to start from, see :func:`sspq.checkpoints.resolve` (default: None, the
+            initial values).
+        not_loaded: variables that are not taken from ``load`` (default: the global step and the
+            learning rate).
+        parameters_only: whether the model's variables alone are taken from ``load``, neither
+            momentum nor anything else that an earlier training left (default: False).
+        validate_every: number of epochs from one validation to the next; the last epoch is always
+            validated (default: 1).
+        compression: one of :data:`sspq.training.distributed.COMPRESSIONS`, of Horovod's gradients
+            (default: "none").
+        callbacks: function that gives further callbacks for the run's :class:`Validation`, if it
+            has one, and its folder, in the chief; they run ahead of those that save (default:
+            none).
     """
 
     model: Any
@@ -68,7 +72,8 @@ class Training:
     )
 
     def __post_init__(self) -> None:
-        self.steps = self.data.steps(self.batch)  # of an epoch; refuses a batch that does not do
+        # Of an epoch; a batch that is too large is refused here.
+        self.steps = self.data.steps(self.batch)
 
 
 def fit(training: Training, folder: Optional[RunFolder], processes: Processes) -> List[history.Row]:
@@ -132,7 +137,7 @@ def _train(
     # Processes that are not the chief skip what is marked as the chief's, as most callbacks are.
     callbacks: List[Any] = [LearningRate(training.schedule), MeanCost()]
     data, towers = training.data, distributed.towers(training.trainer)
-    validation, images = None, data.validation()
+    validation, images = None, data.validation(training.model.preprocessing)
     if images is not None:
         validation = Validation(processes)
         device = 0 if has_gpu() else -1  # tensorpack's number of the CPU
@@ -145,7 +150,7 @@ def _train(
         callbacks.append(ModelSaver(max_to_keep=KEEP, checkpoint_dir=folder.path))
     config = TrainConfig(
         model=training.model,
-        data=data.training(first, towers),
+        data=data.training(training.model.preprocessing, training.batch, first, towers),
         callbacks=callbacks,
         monitors=[TFEventWriter(), ScalarPrinter(whitelist=PRINTED)] if folder else [],
         steps_per_epoch=training.steps,

@@ -1,7 +1,7 @@
 """A run from its settings to its report, and the evaluation of a checkpoint."""
 
-import argparse
 import os
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
 from tensorpack.utils import logger
@@ -32,24 +32,39 @@ _OPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is, apart from what it trains.
+
+    Attributes:
+        name: name for messages.
+        log: folder for everything written.
+        resume: whether a run that the folder holds is gone on with.
+        seed: seed of initial values, order and augmentation.
+        facts: everything that the result depends on beside the checkpoint that training begins
+            with; the report begins with them.
+    """
+
+    name: str
+    log: str
+    resume: bool
+    seed: int
+    facts: Dict[str, Any]
+
+
 def train(
-    name: str,
-    args: argparse.Namespace,
+    run: RunSettings,
     training: Training,
-    settings: Dict[str, Any],
     processes: Processes,
     measured: Callable[[List[Row], RunFolder], Report],
 ) -> Optional[Report]:
     """Trains, unless the log folder holds the finished run, and writes the report.
 
     Args:
-        name: of the run, for messages.
-        args: the script's options; ``log``, ``resume`` and ``seed`` are read.
-        training: what to do.
-        settings: everything that the result depends on beside ``training.load``; the report
-            begins with them.
-        processes: that train together.
-        measured: the rest of the report, of the history and the folder.
+        run: folder and seed of the run, and what its report begins with.
+        training: network, images and schedule.
+        processes: processes that train together.
+        measured: function that gives the rest of the report from the history and the folder.
 
     Returns:
         The report, in the chief.
@@ -57,19 +72,20 @@ def train(
     Raises:
         RunFolderError: the folder holds something else.
     """
-    seed_everything(args.seed)
+    seed_everything(run.seed)
+    settings = run.facts
     if processes.chief and training.load:
         # Not its path: folders may move, and be trained anew.
         loaded = checkpoints.fingerprint(checkpoints.resolve(training.load))
         settings = dict(settings, load_fingerprint=loaded)
-    folder = RunFolder(args.log, settings, args.resume) if processes.chief else None
+    folder = RunFolder(run.log, settings, run.resume) if processes.chief else None
     report = folder.report() if folder else None
     if processes.agree(report is not None):
         if folder:
-            print(f"{name} is finished already, see {folder.file(REPORT)}")
+            print(f"{run.name} is finished already, see {folder.file(REPORT)}")
         return report
     if folder:
-        logger.set_logger_dir(args.log, action="k")
+        logger.set_logger_dir(run.log, action="k")
     rows = fit(training, folder, processes)
     if folder:
         report = dict(settings, **measured(rows, folder))
@@ -87,18 +103,19 @@ def measure(
     """Evaluates a checkpoint and writes the report.
 
     Args:
-        model: a :class:`sspq.models.classifier.Classifier`.
-        data: see :class:`sspq.training.engine.Training`.
-        prefix: of the checkpoint.
-        file: to write; its folder is made.
-        result: adds what follows from the model and what was measured.
+        model: network, a :class:`sspq.models.classifier.Classifier`.
+        data: images, see :class:`sspq.training.engine.Training`.
+        prefix: prefix of the checkpoint.
+        file: report to write; its folder is made.
+        result: function that adds what follows from the model and what was measured (default:
+            :func:`sspq.training.results.result`).
 
     Raises:
         CheckpointError: the checkpoint's run trained another network.
     """
     _check_network(model, prefix)
     os.makedirs(os.path.dirname(file) or ".", exist_ok=True)  # ahead of what may take an hour
-    batches, count = data.batches()
+    batches, count = data.batches(model.preprocessing)
     measured = evaluate(model, batches, prefix, count)
     report = dict(
         model.describe(), dataset=data.facts(), checkpoint=prefix, **result(model, measured)

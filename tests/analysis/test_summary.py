@@ -13,6 +13,7 @@ import sspq
 from sspq.analysis.size import MIB, model_size
 from sspq.analysis.summary import summarize
 from sspq.compat import tf
+from sspq.data.preprocessing import Preprocessing
 from sspq.models.classifier import Classifier
 from sspq.quantizers.scope import WeightBits, weight_bits
 from tests.graphs.test_imagenet import VARIABLES, train_tower
@@ -22,14 +23,9 @@ class Net(Classifier):
     """A function of an 8x8 image as a classifier of ten classes."""
 
     def __init__(self, function, data_format="NHWC", bits=None):
-        super().__init__(bits or WeightBits(()), 10, data_format, ".*", False)
+        images = Preprocessing(8, "RGB", "float32", "resize")
+        super().__init__(bits or WeightBits(()), 10, data_format, images, ".*", False)
         self._function = function
-
-    def inputs(self):
-        return [
-            tf.TensorSpec([None, 8, 8, 3], tf.float32, "input"),
-            tf.TensorSpec([None], tf.int32, "label"),
-        ]
 
     def logits(self, image):
         x = tf.transpose(image, [0, 3, 1, 2]) if self.data_format == "NCHW" else image

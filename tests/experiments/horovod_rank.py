@@ -10,9 +10,8 @@ import numpy as np
 from tensorpack.callbacks import Callback
 
 from sspq.compat import tf
-from sspq.experiments import imagenet
 from sspq.training import engine as fit
-from tests.experiments.imagenet_steps import SMALL, step_of
+from tests.experiments.imagenet_steps import SMALL, script_of
 
 
 class Dump(Callback):
@@ -40,8 +39,9 @@ def main(folder, options):
         dump = Dump(folder, hvd.rank())
         return make(*arguments, callbacks=lambda validation, folder: [dump], **options)
 
-    imagenet.Training = training
-    return imagenet.main(step_of("SSQ_S1"), None, SMALL + options)
+    script = script_of("SSQ_S1")
+    script.Training = training
+    return script.main(SMALL + options)
 
 
 if __name__ == "__main__":

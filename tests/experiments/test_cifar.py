@@ -1,7 +1,5 @@
 """Steps that really train: a few images, a few epochs, the whole graph."""
 
-import argparse
-import importlib.util
 import os
 import shutil
 
@@ -10,34 +8,29 @@ import pytest
 
 from sspq import checkpoints
 from sspq.compat import tf
-from sspq.experiments import cifar
-from sspq.experiments import inputs as cifar_input
+from sspq.experiments.inputs import ImagesInput, ImagesSettings, memory
 from sspq.files import read_json
+from sspq.models.cifar import SMALL_IMAGES
 from sspq.runs import history
 from sspq.training.distributed import Processes
 from tests.experiments.killing import Killed, kill_when_saved
 from tests.experiments.runs import assert_same, report, values
+from tests.experiments.scripts import run_example
 from tests.tiny import tiny_digits
 
-EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
 OPTIONS = ["--data", "digits", "--batch", "32", "--wup_length", "0", "--step_size", "1"]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_images():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar_input.datasets, "load", lambda spec, download=False: tiny_digits())
+        patch.setattr(memory.datasets, "load", lambda spec, download=False: tiny_digits())
         yield
 
 
 def script(step, *options):
-    """Runs an example's main on a graph of its own; returns its exit status."""
-    path = os.path.join(EXAMPLES, f"ResIBShift34-dorefa-{step}.py")
-    spec = importlib.util.spec_from_file_location("example_" + step, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with tf.Graph().as_default():
-        return cifar.main(module.STEP, module.__doc__, OPTIONS + [str(o) for o in options])
+    """Runs a script on a graph of its own; returns its exit status."""
+    return run_example(f"ResIBShift34-dorefa-{step}", [*OPTIONS, *options])
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +210,8 @@ def test_wrong_options_give_one_line_that_names_them(step, options, message, tmp
 
 
 def test_with_several_towers_a_resumed_run_sees_the_images_of_the_uninterrupted_one():
-    args = argparse.Namespace(data="digits", download=False, batch=12, seed=0)
-    data = cifar_input.ImagesInput(args, Processes())
-    whole, resumed = data.training(1, 4).ds, data.training(2, 4).ds
+    data = ImagesInput(ImagesSettings("digits"), Processes())
+    whole, resumed = [data.training(SMALL_IMAGES, 12, epoch, 4).ds for epoch in (1, 2)]
     assert len(whole) == 4 * data.steps(12) < data.steps(3)
     list(whole)
     for (first, _), (second, _) in zip(whole, resumed):

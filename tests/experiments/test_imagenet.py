@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tensorpack.dataflow import FakeData
 
-from sspq.experiments import imagenet_inputs as imagenet_input
+from sspq.experiments.inputs import ilsvrc as imagenet_input
 from sspq.runs import history
 from tests.experiments.imagenet_steps import run
 from tests.experiments.runs import report, values

@@ -6,22 +6,24 @@ from tensorpack.input_source import TFDatasetInput
 
 from sspq.compat import tf
 from sspq.data.ilsvrc import tree as imagenet
-from sspq.experiments.imagenet_inputs import FolderInput
+from sspq.experiments.inputs import FolderInput
+from sspq.models import ImageNetSSPQ
 from sspq.training.distributed import Processes
 from tests.data import ilsvrc_tree as ilsvrc
-from tests.experiments.imagenet_steps import SMALL, options_of, run
+from tests.experiments.imagenet_steps import SMALL, read_options, run
 
 CLASSES = ilsvrc.CLASSES
+PREPARED = ImageNetSSPQ(image_size=32).preprocessing
 
 
 def read(data, *options):
     """The input that the script would train on."""
-    return FolderInput(options_of("SSQ_S1", *SMALL, "--data", data, *options), Processes())
+    return FolderInput(read_options("SSQ_S1", *SMALL, "--data", data, *options).images, Processes())
 
 
 def epoch(folder_input):
     """Images and labels of the first epoch's batches."""
-    flow = folder_input.training(1, 1).ds
+    flow = folder_input.training(PREPARED, 4, 1, 1).ds
     flow.reset_state()
     return [np.concatenate(parts) for parts in zip(*flow)]
 
@@ -51,7 +53,7 @@ def test_the_number_of_reading_processes_changes_nothing(tree, plain):
 
 
 def test_symbolic_reads_the_same_labels_by_tf_data(tree, plain):
-    source = read(tree, "--symbolic").training(1, 1)
+    source = read(tree, "--symbolic").training(PREPARED, 4, 1, 1)
     assert isinstance(source, TFDatasetInput)
     source.setup(
         [
@@ -93,7 +95,7 @@ def test_a_tree_with_every_defect_trains_and_evaluation_names_the_files(tmp_path
     assert facts["test_images"] == 6 + len(ilsvrc.UNUSUAL)
     assert facts["found"]["truncated"] == 10
     assert len(epoch(data)[1]) == usable // 4 * 4
-    assert sum(len(labels) for _, labels in data.validation()) == facts["test_images"]
+    assert sum(len(labels) for _, labels in data.validation(PREPARED)) == facts["test_images"]
 
 
 def test_a_batch_beyond_the_images_is_refused(tree, tmp_path, capsys):
@@ -103,4 +105,4 @@ def test_a_batch_beyond_the_images_is_refused(tree, tmp_path, capsys):
 
 def test_the_environment_names_the_folder(monkeypatch):
     monkeypatch.setenv("Imagenet_Path", "/data/imagenet")
-    assert options_of("SSQ_S1").data == "/data/imagenet"
+    assert read_options("SSQ_S1").images.data == "/data/imagenet"

@@ -11,18 +11,20 @@ from tensorpack.tfutils.tower import TowerContext
 from sspq.analysis.layers import SHIFT, inference_graph, read_layers
 from sspq.analysis.summary import summarize
 from sspq.compat import tf
-from sspq.experiments.imagenet import model_of
-from sspq.experiments.imagenet_options import Step, augmentation, check, parser, schedule
+from sspq.experiments.imagenet_options import Defaults, check, parser
 from sspq.graphs.imagenet import MODES
 from sspq.models.imagenet import DECAY_KERNELS, DECAY_KERNELS_AND_NORMS, ImageNetSSPQ
 from sspq.training import distributed
-from tests.experiments.imagenet_steps import EXAMPLES, SMALL, options_of, run, step_of
+from tests.experiments.imagenet_steps import SMALL, read_options, run, script_of
+from tests.experiments.scripts import EXAMPLES
 
-STEP = Step("S1", "resnet_model3", 90, 30, 30, 0.01, needs_load=False)
+DEFAULTS = Defaults("S1", "resnet_model3", 90, 30, 30, 0.01, needs_load=False)
 
 
 def checked(*options):
-    check(STEP, parser(STEP, None).parse_args(["--fake", "--data-format", "NHWC", *options]))
+    check(
+        DEFAULTS, parser(DEFAULTS, None).parse_args(["--fake", "--data-format", "NHWC", *options])
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -52,11 +54,11 @@ def test_gradients_are_compressed_by_horovod_alone(trainer):
 
 
 def test_large_batches_begin_with_the_rate_of_256():
-    args = options_of("SSQ_S1", "--batch", 1024)
+    options = read_options("SSQ_S1", "--batch", 1024)
     rates = []
     rate = 0.4
     for epoch in range(1, 12):
-        rate = schedule(step_of("SSQ_S1"), args)(epoch, rate)
+        rate = script_of("SSQ_S1").schedule(options)(epoch, rate)
         rates.append(rate)
     np.testing.assert_allclose(rates[:6], [0.1, 0.16, 0.22, 0.28, 0.34, 0.4])
     assert rates[8] == 0.4 and rates[9] < 0.4
@@ -64,9 +66,9 @@ def test_large_batches_begin_with_the_rate_of_256():
 
 def test_the_released_schedule_of_s1():
     # The figures that the published recipe gives, 105 epochs at a batch of 256.
-    step, rate, rates = step_of("SSQ_S1"), 0.1, {}
+    schedule, rate, rates = script_of("SSQ_S1").schedule(read_options("SSQ_S1")), 0.1, {}
     for epoch in range(1, 106):
-        rates[epoch] = rate = schedule(step, options_of("SSQ_S1"))(epoch, rate)
+        rates[epoch] = rate = schedule(epoch, rate)
     expected = {9: 0.1, 10: 0.0994, 20: 0.0940, 30: 0.0802, 40: 0.0583, 50: 0.0337, 60: 0.0142,
                 70: 0.00388, 80: 5.7e-4, 90: 3.1e-5, 101: 1e-5, 105: 1e-5}  # fmt: skip
     for epoch, value in expected.items():
@@ -74,13 +76,13 @@ def test_the_released_schedule_of_s1():
 
 
 def test_augmentation_is_the_released_one_unless_told_otherwise():
-    a = augmentation(options_of("SSQ_S1"))
+    a = read_options("SSQ_S1").images.augmentation(stretch=False)
     assert (a.area, a.colour, a.mirror) == ((0.08, 1.0), True, True)
 
 
 def model(script, *options):
     """The network that a script would train, for three classes."""
-    return model_of(options_of(script, *SMALL, *options), 3)
+    return script_of(script).model(read_options(script, *SMALL, *options), 3)
 
 
 @pytest.mark.parametrize(

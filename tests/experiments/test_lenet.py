@@ -1,7 +1,5 @@
 """LeNet learns digits, and training and evaluation start from an ``.npz`` file."""
 
-import argparse
-
 import numpy as np
 import pytest
 from tensorpack.tfutils.varmanip import load_checkpoint_vars
@@ -10,7 +8,7 @@ from tensorpack.utils import logger
 import sspq
 from sspq import checkpoints
 from sspq.compat import tf
-from sspq.experiments.inputs import ImagesInput
+from sspq.experiments.inputs import ImagesInput, ImagesSettings
 from sspq.runs import history
 from sspq.runs.folder import RunFolder
 from sspq.training import distributed
@@ -44,8 +42,8 @@ def run(path, data, epochs, rate, load=None):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The data, the folder of a run, and the trained parameters as an .npz file."""
-    args = argparse.Namespace(data="digits", download=False, batch=BATCH, seed=SEED)
-    data, path = ImagesInput(args, Processes()), tmp_path_factory.mktemp("lenet")
+    settings = ImagesSettings("digits", seed=SEED)
+    data, path = ImagesInput(settings, Processes()), tmp_path_factory.mktemp("lenet")
     run(str(path / "run"), data, EPOCHS, RATE)
     values = load_checkpoint_vars(checkpoints.last_complete(str(path / "run")))
     parameters = {name: v for name, v in values.items() if name.endswith(("/W", "/b"))}
@@ -65,7 +63,7 @@ def test_an_npz_file_is_evaluated_as_the_checkpoint_is(trained):
     results = []
     for load in (path / "run", path / "lenet.npz"):
         with tf.Graph().as_default():
-            batches, count = data.batches()
+            batches, count = data.batches(sspq.LeNet().preprocessing)
             source = checkpoints.resolve(str(load))
             results.append(evaluate(sspq.LeNet(), batches, source, count))
     assert results[0] == results[1] and results[0]["top1"] >= 98

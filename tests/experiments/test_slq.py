@@ -10,9 +10,7 @@ import pytest
 from sspq import checkpoints
 from sspq.checkpoints.source import open_checkpoint
 from sspq.compat import tf
-from sspq.experiments import inputs as cifar_input
-from sspq.experiments.slq import options as slq_options
-from sspq.experiments.slq.networks import model_of
+from sspq.experiments.inputs import memory
 from sspq.export.packed.pack import pack, unpack
 from sspq.figures.slq import StagesError, is_slq, report_slq
 from sspq.files import read_json
@@ -25,7 +23,8 @@ from sspq.training.slq.reports import StageReports
 from tests.data import ilsvrc_tree as ilsvrc
 from tests.experiments.killing import Killed, kill_when_saved
 from tests.experiments.runs import assert_same, report, values
-from tests.experiments.slq_script import script
+from tests.experiments.scripts import example
+from tests.experiments.slq_script import read_options, script
 from tests.tiny import tiny_digits
 
 LAYERS = ["conv1/W", "conv2/W", "ip1/W", "ip2/W"]
@@ -35,7 +34,7 @@ THREE_BITS = ("--bits", 3, "--stage-epochs", 2, "--base_lr", 0.003)
 @pytest.fixture(autouse=True, scope="module")
 def few_images():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar_input.datasets, "load", lambda spec, download=False: tiny_digits())
+        patch.setattr(memory.datasets, "load", lambda spec, download=False: tiny_digits())
         yield
 
 
@@ -178,9 +177,8 @@ def test_a_resnet_on_an_ilsvrc_folder_starts_from_an_npz_file(tmp_path, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     tree = ilsvrc.make(tmp_path / "tree")
     with tf.Graph().as_default(), tf.Session() as sess:
-        options = slq_options.parser(None).parse_args(["--model", "resnet18", "--image-size", "32"])
-        slq_options.complete(options)
-        variables_of(model_of(options, 3))
+        options = read_options("--model", "resnet18", "--image-size", "32")
+        variables_of(example("slq").model(options, 3))
         sess.run(tf.global_variables_initializer())
         start = sess.run({v.op.name: v for v in tf.global_variables()})
     np.savez(str(tmp_path / "start.npz"), **start)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sspq.experiments.slq import options as slq_options
-from sspq.experiments.slq.networks import NETWORKS, model_of
 from sspq.files import write_json
-from tests.experiments.slq_script import script
+from tests.experiments.scripts import example
+from tests.experiments.slq_script import read_options, script
 
 
 @pytest.mark.parametrize(
@@ -15,10 +15,10 @@ from tests.experiments.slq_script import script
         ((), "`--load` is missing: give the float32 network"),
         (("--load", "x", "--method", "mlq", "--bits", 3), "`--bits` must be 2 for mlq, got 3"),
         (("--load", "x", "--bits", 7), "`bits` must be one of [2, 3, 4, 5]"),
-        (("--method", "float32", "--partition", "loss"), "`--partition` is of slq"),
-        (("--load", "x", "--groups", 2), "`--groups` are of mlq, got them for slq"),
+        (("--method", "float32", "--partition", "loss"), "`--partition` belongs to slq"),
+        (("--load", "x", "--groups", 2), "`--groups` belong to mlq, got them for slq"),
         (("--load", "x", "--layers", "conv9"), "`--layers`: 'conv9' fits none of the variables"),
-        (("--load", "x", "--stage-epochs", 1, 2), "one for each of 5 stages, got [1, 2]"),
+        (("--load", "x", "--stage-epochs", 1, 2), "one for each of 5 stages, got (1, 2)"),
         (("--load", "x", "--base_lr", 0), "`--base_lr` must be above 0, got 0.0"),
         (("--load", "x", "--rate-step", 0), "`rate_step` must be at least 1, got 0"),
         (("--load", "x", "--rate-factor", 0), "`rate_factor` must be finite and above 0, got 0.0"),
@@ -26,7 +26,10 @@ from tests.experiments.slq_script import script
         (("--load", "x", "--bita", 8), "`--bita` must be 32: lenet does not quantize activations"),
         (("--load", "x", "--val-every", 0), "`--val-every` must be at least 1, got 0"),
         (("--load", "nowhere"), "no folder, checkpoint or file nowhere"),
-        (("--method", "float32", "--layers", "x"), "`--layers` are of slq and mlq, got them for"),
+        (
+            ("--method", "float32", "--layers", "x"),
+            "`--layers` belong to slq and mlq, got them for",
+        ),
         (
             ("--load", "x", "--symbolic", "--meta-dir", "y"),
             "`--meta-dir`, `--symbolic`: of ILSVRC images, which lenet does not take",
@@ -100,21 +103,20 @@ def test_groups_that_are_no_partition_are_named(given, message):
     ],
 )
 def test_all_kernels_are_quantized_but_of_shift_networks_those_of_blocks(name, count, first, last):
-    args = slq_options.parser(None).parse_args(["--model", name])
-    slq_options.complete(args)
-    layers = slq_options.layers_of(args, model_of(args, 10))
+    options = read_options("--model", name)
+    layers = slq_options.layers_of(example("slq").model(options, 10), options.layers)
     assert (len(layers), layers[0], layers[-1]) == (count, first, last)
 
 
 def test_alexnet_s_recipe_is_the_released_one():
-    args = slq_options.parser(None).parse_args(["--model", "alexnet"])
-    slq_options.complete(args)
-    slq = slq_options.quantization(args, slq_options.layers_of(args, model_of(args, 1000)))
-    epochs, rate = slq_options.plan(args, slq)
-    steps = 1281167 // args.batch
-    assert slq.schedule.counts == (5, 9, 13, 15, 17) and args.batch == 256
+    options, script = read_options("--model", "alexnet"), example("slq")
+    model = script.model(options, 1000)
+    quantized = script.quantization(options, model)
+    epochs, rate = script.plan(options, quantized)
+    slq, steps = quantized.callback, 1281167 // options.batch
+    assert slq.schedule.counts == (5, 9, 13, 15, 17) and options.batch == 256
     assert slq.epochs == (18,) * 5 and abs(18 * steps - 90000) < 0.001 * 90000
     assert epochs == 90 and abs(4 * steps - 20000) < 0.001 * 20000
     rates = [rate(e, 0) for e in (1, 4, 5, 9, 18, 19)]
     np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-5, 1e-6, 1e-8, 1e-4])
-    assert model_of(args, 1000).weight_decay == 5e-4 and NETWORKS["alexnet"].as_caffe
+    assert model.weight_decay == 5e-4 and model.preprocessing.stretches

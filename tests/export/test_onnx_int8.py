@@ -10,8 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sspq import checkpoints, models
 from sspq.checkpoints.source import open_checkpoint
-from sspq.compat import tf
-from sspq.experiments import cifar
 from sspq.export.onnx import graph as onnx_graph
 from sspq.export.onnx import int8 as onnx_int8
 from sspq.export.onnx.builder import ExportError
@@ -19,6 +17,7 @@ from sspq.export.packed.encoding import encode_quantized, encode_uniform
 from sspq.export.packed.pack import pack
 from sspq.inference import images
 from sspq.inference.predictor import load, of_checkpoint
+from tests.experiments.scripts import run_example
 from tests.export.models import every_kind_of_shift, noise, small
 
 CPU = ["CPUExecutionProvider"]
@@ -51,11 +50,10 @@ def optimized(model, folder):
 def trained(tmp_path_factory):
     """The folder of SSPQ34 after five epochs of digits: W8 A32."""
     folder = tmp_path_factory.mktemp("trained")
-    step = cifar.Step(name="S1", bitw=8, bita=32, eta_min=1e-6, max_epoch=5, needs_load=False)
-    options = "--data digits --batch 16 --wup_length 1 --step_size 1 --base_lr 0.05"
+    options = "--max_epoch 5 --data digits --batch 16 --wup_length 1 --step_size 1 --base_lr 0.05"
     shifts = "--shift-normalize --shift-lr-mult 0.01 --shift-no-decay --log"
-    with tf.Graph().as_default():
-        assert cifar.main(step, "", options.split() + shifts.split() + [str(folder)]) == 0
+    given = options.split() + shifts.split() + [folder]
+    assert run_example("ResIBShift34-dorefa-s1", given) == 0
     assert checkpoints.last_complete(str(folder))
     return folder
 

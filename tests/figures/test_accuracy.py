@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from sspq.analysis import results
 from sspq.analysis.results import Result
 from sspq.commands.main import main
 from sspq.figures import accuracy as figures
-from sspq.figures import canvas, results, weights
+from sspq.figures import canvas, weights
 from sspq.files import write_json
 from tests.export.models import one_nan, save, small
 from tests.figures.test_chain import STEPS

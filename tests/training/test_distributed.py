@@ -1,10 +1,10 @@
 """What processes that train together agree on and share, without any that really do."""
 
-import argparse
 import sys
 import types
 
-from sspq.experiments.inputs import ImagesInput
+from sspq.experiments.inputs import ImagesInput, ImagesSettings
+from sspq.models.cifar import SMALL_IMAGES
 from sspq.training.distributed import HorovodProcesses, Processes
 
 
@@ -22,14 +22,13 @@ def test_what_processes_agree_on_keeps_off_gpus(monkeypatch):
 
 
 def test_processes_share_images_that_are_held_in_memory():
-    args = argparse.Namespace(data="digits", download=False, batch=64, seed=0)
     shares = []
     for rank in range(2):
         processes = Processes()
         processes.rank, processes.ranks = rank, 2
-        data = ImagesInput(args, processes)
-        batch = next(iter(data.training(1, 1).ds))
-        assert len(batch[0]) == 32 and len(data.validation()) > 0
-        shares.append((batch[1], sum(len(labels) for _, labels in data.validation())))
+        data = ImagesInput(ImagesSettings("digits"), processes)
+        batch = next(iter(data.training(SMALL_IMAGES, 64, 1, 1).ds))
+        assert len(batch[0]) == 32 and len(data.validation(SMALL_IMAGES)) > 0
+        shares.append((batch[1], sum(len(labels) for _, labels in data.validation(SMALL_IMAGES))))
     assert list(shares[0][0]) != list(shares[1][0])
     assert shares[0][1] + shares[1][1] == data.facts()["test_images"]

@@ -12,6 +12,7 @@ from tensorpack.train import SimpleTrainer, TrainConfig, launch_train_with_confi
 
 from sspq.compat import tf
 from sspq.graphs.quantized import QUANTIZED_WEIGHTS, quantize_once
+from sspq.models.cifar import SMALL_IMAGES
 from sspq.models.classifier import Classifier
 from sspq.quantizers.scope import weight_bits
 from sspq.training import inference
@@ -24,7 +25,8 @@ class OneKernel(Classifier):
     """The product of the input with one 3-bit kernel."""
 
     def __init__(self):
-        super().__init__(weight_bits("imagenet", "paper", 3), 3, "auto", ".*/W", False)
+        bits = weight_bits("imagenet", "paper", 3)
+        super().__init__(bits, 3, "auto", SMALL_IMAGES, ".*/W", False)
         self.base_lr = 1.0
 
     def inputs(self):

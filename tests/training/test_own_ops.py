@@ -8,6 +8,7 @@ from tensorpack.tfutils.tower import TowerContext
 from sspq.compat import tf
 from sspq.graphs.norm import ClipAndQuantize, batch_norm, bn_relu
 from sspq.layers import Shift2D
+from sspq.models.cifar import SMALL_IMAGES
 from sspq.models.classifier import DECAY_KERNELS, Classifier
 from sspq.quantizers.scope import weight_bits
 from tests.tiny import tiny_digits
@@ -26,15 +27,10 @@ class Shallow(Classifier):
     """What L-SSPQ is made of, so short that rounding does not grow from step to step."""
 
     def __init__(self, bita):
-        super().__init__(weight_bits("imagenet", "paper", 4), 10, "NHWC", DECAY_KERNELS, True)
+        bits = weight_bits("imagenet", "paper", 4)
+        super().__init__(bits, 10, "NHWC", SMALL_IMAGES, DECAY_KERNELS, True)
         self.activate = ClipAndQuantize(bita)
         self.base_lr = 0.01
-
-    def inputs(self):
-        return [
-            tf.TensorSpec([None, 32, 32, 3], tf.float32, "input"),
-            tf.TensorSpec([None], tf.int32, "label"),
-        ]
 
     def logits(self, image):
         x = Conv2D("conv0", image / 255.0, 16, 7, strides=2, use_bias=False, activation=bn_relu)

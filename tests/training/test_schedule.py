@@ -4,8 +4,11 @@ import argparse
 
 import pytest
 
-from sspq.experiments import cifar_options as cifar
+from sspq.experiments import cifar
 from sspq.training.schedule import staged, stepwise_cosine
+from tests.experiments.scripts import example
+
+S1, S2 = example("ResIBShift34-dorefa-s1"), example("ResIBShift34-dorefa-s2")
 
 
 def rates(schedule, epochs, base=0.1):
@@ -64,16 +67,16 @@ def test_stages_take_no_rates_that_float32_cannot_hold():
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf"])
 def test_a_factor_on_the_shifts_rate_is_finite_and_at_least_0(value):
-    step = cifar.Step("S1", 8, 32, 1e-6, 200, False)
     given = ["--data", "digits", "--shift-lr-mult=" + value]
     expected = f"`--shift-lr-mult` must be finite and at least 0, got {float(value)!r}"
     with pytest.raises(ValueError, match=expected):
-        cifar.check(step, cifar.parser(step, "").parse_args(given))
+        cifar.check(S1.DEFAULTS, cifar.parser(S1.DEFAULTS, "").parse_args(given))
 
 
 def plan(name, *options):
-    step = cifar.Step(name, 8, 32, 1e-6, 200 if name == "S1" else 10, name == "S2")
-    return cifar.plan(step, cifar.parser(step, "").parse_args(list(options)))
+    script = {"S1": S1, "S2": S2}[name]
+    args = cifar.parser(script.DEFAULTS, "").parse_args(["--data", "digits", *options])
+    return script.plan(cifar.options_of(args))
 
 
 def test_paper_follows_its_arguments():
@@ -89,7 +92,9 @@ def test_released_s1_is_200_epochs_at_a_constant_rate_whatever_it_is_told():
 
 
 def test_released_s2_is_200_epochs_of_a_cosine_that_ends_at_max_epoch():
-    epochs, schedule = plan("S2", "--variant", "released", "--wup_length", "2", "--step_size", "1")
+    epochs, schedule = plan(
+        *"S2 --variant released --wup_length 2 --step_size 1 --eta_min 1e-6".split()
+    )
     assert epochs == 200
     got = rates(schedule, 200)
     assert got[10] < 1e-3 and len({got[e] for e in range(12, 201)}) > 1
@@ -102,14 +107,14 @@ def test_a_run_within_the_warm_up_keeps_its_rate():
 
 
 def test_no_epochs_are_refused():
+    args = cifar.parser(S1.DEFAULTS, "").parse_args(["--data", "digits", "--max_epoch", "0"])
     with pytest.raises(ValueError, match="`--max_epoch` must be at least 1, got 0"):
-        plan("S1", "--max_epoch", "0")
+        cifar.check(S1.DEFAULTS, args)
 
 
 def test_the_scripts_have_the_released_options():
-    step = cifar.Step("S1", 8, 32, 1e-6, 200, False)
-    options = {o for a in cifar.parser(step, "")._actions for o in a.option_strings}
+    options = {o for a in cifar.parser(S1.DEFAULTS, "")._actions for o in a.option_strings}
     released = "gpu load log eta_min max_epoch base_lr wup_length step_size"
     added = "data variant bitw bita batch seed resume eval data-format"
     assert {"--" + o for o in (released + " " + added).split()} <= options
-    assert isinstance(cifar.parser(step, ""), argparse.ArgumentParser)
+    assert isinstance(cifar.parser(S1.DEFAULTS, ""), argparse.ArgumentParser)

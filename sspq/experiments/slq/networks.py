@@ -1,24 +1,42 @@
-"""The networks that ``examples/slq.py`` quantizes, and how each is trained unless told."""
+"""The networks that ``examples/slq.py`` quantizes, and the defaults of their training."""
 
-import argparse
-from typing import Any, Callable, Dict, NamedTuple, Union
+from dataclasses import dataclass
+from typing import Callable, Dict, NamedTuple, Union
 
-from sspq.experiments.imagenet_inputs import FolderInput
-from sspq.experiments.inputs import ImagesInput
+from sspq.experiments.inputs import FolderInput, FolderSettings, ImagesInput, ImagesSettings
 from sspq.graphs.alexnet import IMAGE_SIZE as ALEXNET_SIZE
-from sspq.models.alexnet import AlexNet
-from sspq.models.cifar import CifarSSPQ34
-from sspq.models.classifier import Classifier
-from sspq.models.imagenet import ImageNetSSPQ
-from sspq.models.lenet import LeNet
+from sspq.models import AlexNet, CifarSSPQ34, Classifier, ImageNetSSPQ, LeNet
 from sspq.quantizers.scope import weight_scope
 from sspq.training.distributed import Processes
 from sspq.training.slq.variables import Layers
 
 Data = Union[FolderInput, ImagesInput]
+DataSettings = Union[FolderSettings, ImagesSettings]
 
 ALL = ".*/W"  # convolutions and fully-connected layers, first and last included, but no biases
 SHIFT_KERNELS = weight_scope("imagenet", "paper").holds  # the 1x1 kernels of shift blocks
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Arguments of the networks; each takes those that it has.
+
+    Attributes:
+        data_format: layout of the computation.
+        base_lr: initial learning rate.
+        image_size: height and width of ILSVRC images in pixels.
+        bita: bits of the activations of a shift network.
+        shift_lr_mult, shift_normalize, shift_decay: training of the shifts, see
+            :class:`sspq.CifarSSPQ34`.
+    """
+
+    data_format: str
+    base_lr: float
+    image_size: int
+    bita: int
+    shift_lr_mult: float
+    shift_normalize: bool
+    shift_decay: bool
 
 
 class Recipe(NamedTuple):
@@ -41,62 +59,69 @@ class Network(NamedTuple):
     """A network with its defaults.
 
     Attributes:
-        make: the model, of the script's options and a number of classes.
-        layers: that are quantized.
-        float32, stages: how it is trained ahead of quantization, and in each of its stages.
-        image_size: of an ILSVRC folder's images; 0 if the network takes 32x32 images of a data set
-            that is held in memory.
-        as_caffe: see :class:`sspq.experiments.imagenet_inputs.FolderInput`.
+        make: function that gives the model, its weights in float32, for a number of classes.
+        layers: names of the weights that are quantized.
+        float32, stages: training ahead of quantization, and in each of its stages.
+        image_size: height and width of an ILSVRC folder's images; 0 if the network takes 32x32
+            images of a data set that is held in memory.
+        stretches: whether its images lose their aspect ratio, as Caffe resizes them.
     """
 
-    make: Callable[[argparse.Namespace, int], Classifier]
+    make: Callable[[ModelOptions, int], Classifier]
     layers: Layers
     float32: Recipe
     stages: Recipe
     image_size: int = 0
-    as_caffe: bool = False
+    stretches: bool = False
 
     @property
     def shifts(self) -> bool:
         """Whether it is a shift network."""
         return self.layers is SHIFT_KERNELS
 
-    def data(self, args: argparse.Namespace, processes: Processes, training: bool) -> Data:
-        """What the options say to train and evaluate on."""
-        if not self.image_size:
-            return ImagesInput(args, processes)
-        return FolderInput(args, processes, training, self.as_caffe)
+
+def open_data(settings: DataSettings, processes: Processes, training: bool = True) -> Data:
+    """The images to train and evaluate on; training ones where ``training`` (default: True)."""
+    if isinstance(settings, ImagesSettings):
+        return ImagesInput(settings, processes)
+    return FolderInput(settings, processes, training)
 
 
-def _lenet(args: argparse.Namespace, classes: int) -> Classifier:
-    return LeNet(classes, args.data_format)
+def _lenet(options: ModelOptions, classes: int) -> Classifier:
+    return LeNet(classes, options.data_format, options.base_lr)
 
 
-def _alexnet(args: argparse.Namespace, classes: int) -> Classifier:
-    return AlexNet(classes, args.image_size, args.data_format)
+def _alexnet(options: ModelOptions, classes: int) -> Classifier:
+    return AlexNet(classes, options.image_size, options.data_format, base_lr=options.base_lr)
 
 
-def _sspq34(args: argparse.Namespace, classes: int) -> Classifier:
+def _sspq34(options: ModelOptions, classes: int) -> Classifier:
     return CifarSSPQ34(
-        32,
-        args.bita,
+        bitw=32,
+        bita=options.bita,
         num_classes=classes,
-        data_format=args.data_format,
-        shift_decay=not args.shift_no_decay,
+        data_format=options.data_format,
+        base_lr=options.base_lr,
+        shift_lr_mult=options.shift_lr_mult,
+        shift_normalize=options.shift_normalize,
+        shift_decay=options.shift_decay,
     )
 
 
-def _imagenet(mode: str, depth: int) -> Callable[[argparse.Namespace, int], Classifier]:
-    def make(args: argparse.Namespace, classes: int) -> Classifier:
+def _imagenet(mode: str, depth: int) -> Callable[[ModelOptions, int], Classifier]:
+    def make(options: ModelOptions, classes: int) -> Classifier:
         return ImageNetSSPQ(
-            "resnet_model4",
-            depth,
-            mode,
-            32,
-            args.bita,
+            graph="resnet_model4",
+            depth=depth,
+            mode=mode,
+            bitw=32,
+            bita=options.bita,
             num_classes=classes,
-            image_size=args.image_size,
-            data_format=args.data_format,
+            image_size=options.image_size,
+            data_format=options.data_format,
+            base_lr=options.base_lr,
+            shift_lr_mult=options.shift_lr_mult,
+            shift_normalize=options.shift_normalize,
         )
 
     return make
@@ -116,25 +141,9 @@ NETWORKS: Dict[str, Network] = {
         Recipe(256, 0.01, 90, 20),
         Recipe(256, 1e-4, 18, 4),
         ALEXNET_SIZE,
-        as_caffe=True,
+        stretches=True,
     ),
     "resnet18": Network(_imagenet("resnet", 18), ALL, *_RESNET, 224),
     "resnet34": Network(_imagenet("resnet", 34), ALL, *_RESNET, 224),
     "lspq50": Network(_imagenet("QresIBShift", 50), SHIFT_KERNELS, *_RESNET, 224),
 }
-
-
-def model_of(args: argparse.Namespace, classes: int) -> Any:
-    """The network that the options describe, its weights in float32.
-
-    Raises:
-        ValueError: it does not quantize activations and is told to.
-    """
-    model = NETWORKS[args.model].make(args, classes)
-    if model.describe()["bits"]["activations"] != args.bita:
-        raise ValueError(
-            f"`--bita` must be 32: {args.model} does not quantize activations, got {args.bita!r}"
-        )
-    model.base_lr = args.base_lr
-    model.shift_lr_mult, model.shift_normalize = args.shift_lr_mult, args.shift_normalize
-    return model

@@ -1,22 +1,61 @@
-"""What ``examples/slq.py`` can be told on the command line, and what follows from it."""
+"""The options of ``examples/slq.py``, and what is refused about them."""
 
 import argparse
 import os
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from sspq.analysis.layers import inference_graph
 from sspq.experiments import options
-from sspq.experiments.imagenet_options import LEAST_AREA, add_images
-from sspq.experiments.slq.networks import NETWORKS
+from sspq.experiments.imagenet_options import LEAST_AREA, add_images, images_of
+from sspq.experiments.inputs import ImagesSettings
+from sspq.experiments.slq.networks import NETWORKS, DataSettings, ModelOptions
 from sspq.slq import PARTITIONS, TERNARY, Schedule
 from sspq.training import distributed
-from sspq.training.schedule import staged
-from sspq.training.slq.callback import SLQ, schedule_of, stage_epochs
-from sspq.training.slq.variables import layer_test
+from sspq.training.slq.callback import schedule_of
+from sspq.training.slq.variables import Layers, layer_test
 
 METHODS = ("float32", "slq", "mlq")
 RATE_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the script is told on its command line.
+
+    Attributes:
+        model: one of :data:`sspq.experiments.slq.networks.NETWORKS`.
+        method: one of :data:`METHODS`.
+        network: arguments of the network.
+        images: data set or ILSVRC folder.
+        clusters: numbers of clusters by stage, and which of them are frozen first; None for
+            float32.
+        stage_epochs: number of epochs of every stage, or of each.
+        layers: regular expression for, or test of, the names of the weights that are quantized.
+        groups: groups of layers of MLQ, see :func:`groups_of`, or None.
+        rate_step: number of epochs of a stage after which the learning rate falls.
+        rate_factor: factor by which it falls.
+        batch: number of images of a step, over all GPUs.
+        load: checkpoint to start from or to evaluate, or None.
+        trainer: one of :data:`sspq.training.distributed.NAMES`.
+        val_every: number of epochs from one validation to the next.
+    """
+
+    model: str
+    method: str
+    network: ModelOptions
+    images: DataSettings
+    clusters: Optional[Schedule]
+    stage_epochs: Union[int, Tuple[int, ...]]
+    layers: Layers
+    groups: Optional[Tuple[str, ...]]
+    rate_step: int
+    rate_factor: float
+    batch: int
+    load: Optional[str]
+    trainer: str
+    val_every: int
 
 
 def parser(description: Optional[str]) -> argparse.ArgumentParser:
@@ -27,7 +66,10 @@ def parser(description: Optional[str]) -> argparse.ArgumentParser:
         "--method",
         choices=METHODS,
         default="slq",
-        help="slq; mlq: ternary weights, layer by layer; float32: train what they start from",
+        help=(
+            "method: slq; mlq, ternary weights layer by layer; float32, training of the network "
+            "that they start from"
+        ),
     )
     _add_quantization(p)
     options.add_run(p, None)
@@ -36,24 +78,39 @@ def parser(description: Optional[str]) -> argparse.ArgumentParser:
     p.add_argument("--shift-no-decay", action="store_true", help="no weight decay on shifts")
     p.add_argument("--bita", type=int, default=32, help="bits of a shift network's activations")
     p.add_argument(
-        "--trainer", choices=distributed.NAMES, default="replicated", help="several GPUs'"
+        "--trainer",
+        choices=distributed.NAMES,
+        default="replicated",
+        help="way in which several GPUs train together",
     )
-    p.add_argument("--val-every", type=int, default=1, help="epochs from validation to validation")
+    p.add_argument(
+        "--val-every", type=int, default=1, help="number of epochs from one validation to the next"
+    )
     p.add_argument(
         "--data",
-        help="lenet, sspq34: 'digits' or the folder with CIFAR-100, else $CIFAR100_PATH; the "
-        "others: the ILSVRC folder, else $Imagenet_Path",
+        help=(
+            "images: of lenet and sspq34 'digits' or the folder with CIFAR-100, else "
+            "$CIFAR100_PATH; of the others the ILSVRC folder, else $Imagenet_Path"
+        ),
     )
-    p.add_argument("--download", action="store_true", help="fetch CIFAR-100 if it is not there")
-    p.add_argument("--image-size", type=int, help="pixels of ILSVRC images, as the network has")
+    p.add_argument(
+        "--download", action="store_true", help="download of CIFAR-100 if it is not there"
+    )
+    p.add_argument(
+        "--image-size",
+        type=int,
+        help="height and width of ILSVRC images in pixels; None: those of the network",
+    )
     add_images(p)
     return p
 
 
 def _add_quantization(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--bits", type=int, help="of the weights: 5 by default, mlq has 2")
+    p.add_argument("--bits", type=int, help="bits of the weights, 2 to 5; None: 5, or 2 of mlq")
     p.add_argument(
-        "--partition", choices=PARTITIONS, help="which clusters are frozen first; magnitude"
+        "--partition",
+        choices=PARTITIONS,
+        help="clusters that are frozen first; None: those of the largest magnitude",
     )
     p.add_argument(
         "--layers",
@@ -64,19 +121,30 @@ def _add_quantization(p: argparse.ArgumentParser) -> None:
         "--groups",
         nargs="+",
         metavar="G",
-        help="mlq: how many groups of layers, or a regular expression for the names of each; by "
-        "default each layer on its own",
+        help=(
+            "groups of layers of mlq: their number, or a regular expression for the names of "
+            "each; None: each layer on its own"
+        ),
     )
     p.add_argument(
         "--stage-epochs",
         type=int,
         nargs="+",
         metavar="N",
-        help="epochs of every stage, or of each; of float32, all",
+        help="number of epochs of every stage, or of each; of float32, of the whole run",
     )
     p.add_argument("--base_lr", type=float, help="learning rate at the beginning of each stage")
-    p.add_argument("--rate-step", type=int, help="epochs of a stage after which it falls")
-    p.add_argument("--rate-factor", type=float, default=RATE_FACTOR, help="by which it falls")
+    p.add_argument(
+        "--rate-step",
+        type=int,
+        help="number of epochs of a stage after which the learning rate falls",
+    )
+    p.add_argument(
+        "--rate-factor",
+        type=float,
+        default=RATE_FACTOR,
+        help="factor by which the learning rate falls",
+    )
 
 
 def complete(args: argparse.Namespace) -> None:
@@ -108,7 +176,7 @@ _OF_FILES = {
     "no_colour": False,
     "no_mirror": False,
 }
-_OF_SHIFTS = {**options.OF_SHIFTS, "shift_no_decay": False}
+_OF_SHIFTS = {**options.SHIFT_DEFAULTS, "shift_no_decay": False}
 
 
 def _check_network(args: argparse.Namespace) -> None:
@@ -120,7 +188,7 @@ def _check_network(args: argparse.Namespace) -> None:
         options.refuse(args, _OF_SHIFTS, f"of shift networks, which {args.model} is not")
     elif network.image_size and args.shift_no_decay:
         raise ValueError(f"`--shift-no-decay` is not of {args.model}: its shifts never decay")
-    if network.as_caffe and (args.min_area != LEAST_AREA or args.no_colour):
+    if network.stretches and (args.min_area != LEAST_AREA or args.no_colour):
         raise ValueError(
             f"`--min-area` and `--no-colour` are not of {args.model}: its images are cut out "
             "as Caffe does, whole and with their colours"
@@ -137,11 +205,11 @@ def check(args: argparse.Namespace) -> None:
             "a log folder or an .npz file"
         )
     if args.method != "slq" and args.partition is not None:
-        raise ValueError(f"`--partition` is of slq, got it for {args.method}")
+        raise ValueError(f"`--partition` belongs to slq, got it for {args.method}")
     if args.method != "mlq" and args.groups is not None:
-        raise ValueError(f"`--groups` are of mlq, got them for {args.method}")
+        raise ValueError(f"`--groups` belong to mlq, got them for {args.method}")
     if args.method == "float32" and args.layers is not None:
-        raise ValueError("`--layers` are of slq and mlq, got them for float32")
+        raise ValueError("`--layers` belong to slq and mlq, got them for float32")
     _check_network(args)
     if args.val_every < 1:
         raise ValueError(f"`--val-every` must be at least 1, got {args.val_every!r}")
@@ -159,21 +227,44 @@ def _schedule(args: argparse.Namespace) -> Optional[Schedule]:
     return TERNARY if args.method == "mlq" else None
 
 
-def layers_of(args: argparse.Namespace, model: Any) -> List[str]:
-    """Names of the weights that are to be quantized, in network order; of float32, none.
+def options_of(args: argparse.Namespace) -> Options:
+    """The parsed and completed command line as the dataclasses that the script reads."""
+    images: DataSettings
+    if NETWORKS[args.model].image_size:
+        images = images_of(args)
+    else:
+        images = options.pick(ImagesSettings, args)
+    each = args.stage_epochs
+    return Options(
+        model=args.model,
+        method=args.method,
+        network=options.pick(ModelOptions, args, shift_decay=not args.shift_no_decay),
+        images=images,
+        clusters=_schedule(args),
+        stage_epochs=each[0] if len(each) == 1 else tuple(each),
+        layers=NETWORKS[args.model].layers if args.layers is None else args.layers,
+        groups=None if args.groups is None else tuple(args.groups),
+        rate_step=args.rate_step,
+        rate_factor=args.rate_factor,
+        batch=args.batch,
+        load=args.load,
+        trainer=args.trainer,
+        val_every=args.val_every,
+    )
+
+
+def layers_of(model: Any, layers: Layers) -> List[str]:
+    """Names of the model's weights that ``layers`` fits, in network order.
 
     Raises:
         ValueError: no weights have such names.
     """
-    if args.method == "float32":
-        return []
-    wanted = layer_test(NETWORKS[args.model].layers if args.layers is None else args.layers)
+    wanted = layer_test(layers)
     variables = inference_graph(model).get_collection("trainable_variables")
     found = [v.op.name for v in variables if wanted(v.op.name)]
     if not found:
         raise ValueError(
-            f"`--layers`: {args.layers!r} fits none of the variables "
-            f"{[v.op.name for v in variables]}"
+            f"`--layers`: {layers!r} fits none of the variables {[v.op.name for v in variables]}"
         )
     return found
 
@@ -210,42 +301,3 @@ def groups_of(given: Optional[Sequence[str]], layers: Sequence[str]) -> List[Lis
     if not all(groups):
         raise ValueError(f"`--groups`: {given[groups.index([])]!r} fits no layer")
     return groups
-
-
-def quantization(args: argparse.Namespace, layers: Sequence[str]) -> Optional[SLQ]:
-    """The callback that the options describe, for :func:`layers_of`; None for float32."""
-    schedule = _schedule(args)
-    if schedule is None:
-        return None
-    return SLQ(
-        layers=frozenset(layers).__contains__,
-        schedule=schedule,
-        epochs=args.stage_epochs[0] if len(args.stage_epochs) == 1 else args.stage_epochs,
-        groups=groups_of(args.groups, layers) if args.method == "mlq" else None,
-    )
-
-
-def plan(args: argparse.Namespace, slq: Optional[SLQ]) -> Tuple[int, Any]:
-    """Epochs and learning rates."""
-    stages = slq.epochs if slq else stage_epochs(args.stage_epochs, 1)
-    return sum(stages), staged(args.base_lr, args.rate_factor, args.rate_step, stages)
-
-
-def settings(args: argparse.Namespace, slq: Optional[SLQ], layers: Sequence[str]) -> Dict[str, Any]:
-    """What the run's result depends on beside network and data; JSON values."""
-    names = ("method", "batch", "seed", "trainer", "rate_step", "rate_factor", "val_every")
-    found = {name: getattr(args, name) for name in names}
-    if NETWORKS[args.model].image_size:
-        for name in ("symbolic", "min_area", "no_colour", "no_mirror"):
-            found[name] = getattr(args, name)
-    found["stage_epochs"] = list(slq.epochs) if slq else list(args.stage_epochs)
-    if slq:
-        found["slq"] = {
-            "weights": slq.schedule.bits,
-            "centres": slq.schedule.counts[-1],
-            "counts": list(slq.schedule.counts),
-            "partition": slq.schedule.partition,
-            "layers": list(layers),
-            "groups": args.groups,
-        }
-    return found

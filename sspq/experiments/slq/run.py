@@ -1,14 +1,15 @@
-"""Quantizes a network by SLQ or MLQ, all stages in one run, and evaluates it."""
+"""The run around SLQ or MLQ: options, all stages, evaluation, report."""
 
 import argparse
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from sspq import checkpoints
 from sspq.experiments import script
-from sspq.experiments.slq import options as slq_options
-from sspq.experiments.slq.networks import NETWORKS, model_of
+from sspq.experiments.slq.networks import NETWORKS, open_data
+from sspq.experiments.slq.options import Options, check, complete, options_of, parser
 from sspq.files import read_json
+from sspq.models import Classifier
 from sspq.runs.folder import SETTINGS, RunFolder
 from sspq.runs.history import Row
 from sspq.runs.schema import NUMBER, check_fields
@@ -16,15 +17,50 @@ from sspq.runs.stages import read_stages
 from sspq.training import distributed, results, run
 from sspq.training.distributed import Processes
 from sspq.training.engine import Training
-from sspq.training.slq.reports import StageReports
-from sspq.training.validation import Validation
+from sspq.training.slq import SLQ
+
+
+class Quantization(NamedTuple):
+    """The callback that quantizes, and the names of the weights that it quantizes."""
+
+    callback: SLQ
+    layers: List[str]
+
+
+MakeModel = Callable[[Options, int], Classifier]
+MakeTraining = Callable[[Options, Processes], Tuple[Training, Optional[Quantization]]]
+
+
+def _facts(
+    args: argparse.Namespace, training: Training, quantization: Optional[Quantization]
+) -> Dict[str, Any]:
+    facts = dict(training.model.describe(), dataset=training.data.facts())
+    for name in ("method", "batch", "seed", "trainer", "rate_step", "rate_factor", "val_every"):
+        facts[name] = getattr(args, name)
+    if NETWORKS[args.model].image_size:
+        for name in ("symbolic", "min_area", "no_colour", "no_mirror"):
+            facts[name] = getattr(args, name)
+    if quantization is None:
+        facts["stage_epochs"] = list(args.stage_epochs)
+        return facts
+    slq = quantization.callback
+    facts["stage_epochs"] = list(slq.epochs)
+    facts["slq"] = {
+        "weights": slq.schedule.bits,
+        "centres": slq.schedule.counts[-1],
+        "counts": list(slq.schedule.counts),
+        "partition": slq.schedule.partition,
+        "layers": quantization.layers,
+        "groups": args.groups,
+    }
+    return facts
 
 
 def _measured(
-    settings: Dict[str, Any], model: Any, rows: List[Row], folder: RunFolder
-) -> Dict[str, Any]:
+    facts: Dict[str, Any], model: Classifier, rows: List[Row], folder: RunFolder
+) -> results.Report:
     measured = results.results_from_history(rows)
-    if "slq" not in settings:
+    if "slq" not in facts:
         return results.result(model, measured)
     stages = read_stages(folder.path)
     measured["float32"] = stages[0]["accuracy"]["before_freezing"]
@@ -32,58 +68,41 @@ def _measured(
         {k: stage[k] for k in ("stage", "epochs", "frozen_share", "bytes", "accuracy")}
         for stage in stages
     ]
-    centres = {name: settings["slq"]["centres"] for name in settings["slq"]["layers"]}
+    centres = {name: facts["slq"]["centres"] for name in facts["slq"]["layers"]}
     return results.result(model, measured, centres)
 
 
-def _train(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    processes = distributed.processes(args.trainer)
-    distributed.check_batch(args.batch, args.trainer, processes)
-    data = NETWORKS[args.model].data(args, processes, training=True)
-    model = model_of(args, data.num_classes)
-    layers = slq_options.layers_of(args, model)
-    slq = slq_options.quantization(args, layers)
-    if slq:
-        model.wrap_optimizer = slq.optimizer
-    settings = dict(
-        model.describe(), dataset=data.facts(), **slq_options.settings(args, slq, layers)
-    )
-
-    def callbacks(validation: Optional[Validation], folder: Optional[RunFolder]) -> List[Any]:
-        if slq is None or validation is None:
-            return []
-        return [slq, StageReports(model, slq, validation, folder.path if folder else None)]
-
-    epochs, schedule = slq_options.plan(args, slq)
-    training = Training(
-        model,
-        data,
-        args.batch,
-        epochs,
-        schedule,
-        args.trainer,
-        args.load,
-        parameters_only=True,
-        validate_every=args.val_every,
-        callbacks=callbacks,
-    )
+def _train(
+    args: argparse.Namespace, options: Options, make: MakeTraining
+) -> Optional[results.Report]:
+    processes = distributed.processes(options.trainer)
+    distributed.check_batch(options.batch, options.trainer, processes)
+    training, quantization = make(options, processes)
+    facts = _facts(args, training, quantization)
     return run.train(
-        args.model,
-        args,
+        run.RunSettings(options.model, args.log, args.resume, args.seed, facts),
         training,
-        settings,
         processes,
-        lambda rows, folder: _measured(settings, model, rows, folder),
+        lambda rows, folder: _measured(facts, training.model, rows, folder),
     )
 
 
-def _evaluate(args: argparse.Namespace) -> Dict[str, Any]:
-    prefix = checkpoints.resolve(args.load)
-    data = NETWORKS[args.model].data(args, Processes(), training=False)
-    model = model_of(args, data.num_classes)
+def _evaluate(log: str, options: Options, model: MakeModel) -> results.Report:
+    prefix = checkpoints.resolve(str(options.load))
+    data = open_data(options.images, Processes(), training=False)
     # A checkpoint does not say how small its weights are; a packed file does.
-    file = os.path.join(args.log, "eval.json")
-    return run.measure(model, data, prefix, file, lambda model, measured: measured)
+    file = os.path.join(log, "eval.json")
+    network = model(options, data.num_classes)
+    return run.measure(network, data, prefix, file, lambda model, measured: measured)
+
+
+def check_activations(model: Classifier, options: Options) -> None:
+    """Refuses bits of activations that the network does not have."""
+    if model.describe()["bits"]["activations"] != options.network.bita:
+        raise ValueError(
+            f"`--bita` must be 32: {options.model} does not quantize activations, got "
+            f"{options.network.bita!r}"
+        )
 
 
 def _check_loaded(path: str) -> None:
@@ -106,16 +125,31 @@ def _check_loaded(path: str) -> None:
         )
 
 
-def work(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    """Does what the options say; returns the report, in the chief process."""
-    slq_options.complete(args)
-    slq_options.check(args)
-    if args.load:
-        _check_loaded(args.load)
-    return _evaluate(args) if args.eval else _train(args)
+def main(
+    description: Optional[str],
+    model: MakeModel,
+    training: MakeTraining,
+    argv: Optional[List[str]] = None,
+) -> int:
+    """The whole of the script: reads the command line, trains or evaluates, reports.
 
+    Args:
+        description: text of ``--help``.
+        model: function that gives the network for a number of classes.
+        training: function that gives what is trained, and how it is quantized.
+        argv: command line (default: that of the process).
 
-def main(description: Optional[str], argv: Optional[List[str]] = None) -> int:
-    """The whole of the script."""
-    args = slq_options.parser(description).parse_args(argv)
-    return script.main(f"{args.model} {args.method}", args, lambda: work(args))
+    Returns:
+        The exit status.
+    """
+    args = parser(description).parse_args(argv)
+
+    def work() -> Optional[results.Report]:
+        complete(args)
+        check(args)
+        options = options_of(args)
+        if args.load:
+            _check_loaded(args.load)
+        return _evaluate(args.log, options, model) if args.eval else _train(args, options, training)
+
+    return script.main(f"{args.model} {args.method}", args, work)

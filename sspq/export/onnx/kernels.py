@@ -1,7 +1,8 @@
 """Quantized kernels as 8-bit integers in a float32 ONNX graph.
 
 The values are computed from the integers by nodes of constants alone, exactly as
-:func:`sspq.export.packed.encoding.decode` does. A runtime computes them once, when it loads the model.
+:func:`sspq.export.packed.encoding.decode` does. A runtime computes them once, when it loads the
+model.
 ``DequantizeLinear`` would say the same in one node, but ONNX Runtime computes that anew for every
 batch, and neither folds batch normalization into such a kernel nor chooses its blocked layout.
 """

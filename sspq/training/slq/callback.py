@@ -101,7 +101,7 @@ class SLQ(Callback):
     weights, biases and the parameters of batch normalization train on. After the last stage the
     variables hold the quantized weights: to infer needs nothing of this.
 
-    The state is in variables beside the weights (:class:`sspq.training.slq.variables.GraphLayer`), so
+    The state is in variables beside the weights (:class:`sspq.training.slq.variables.GraphLayer`),
     checkpoints hold it. What a stage does depends on the checkpoint alone: a run that is killed and
     resumed at the beginning of an epoch goes on as it would have. Nothing is clustered when a
     checkpoint is loaded.
