@@ -1,4 +1,4 @@
-"""Finding, checking and loading checkpoints."""
+"""Finding and checking the files of checkpoints."""
 
 import glob
 import hashlib
@@ -22,7 +22,7 @@ class CheckpointError(ValueError):
 
 
 def damage(prefix: str) -> Optional[str]:
-    """What is wrong with the checkpoint ``prefix``, or None when every value in it can be read.
+    """The fault of the checkpoint ``prefix``, or None when every value in it can be read.
 
     Reading checks the file's own checksums, so a half-written or damaged file shows.
     """
@@ -53,7 +53,7 @@ def _npz_damage(path: str) -> Optional[str]:
 
 
 def shapes(path: str) -> Shapes:
-    """Of the variables in what :func:`resolve` gives."""
+    """The shapes, by name, of the variables in what :func:`resolve` gives."""
     if path.endswith(NPZ):
         return {name: list(value.shape) for name, value in load_checkpoint_vars(path).items()}
     return dict(tf.train.NewCheckpointReader(path).get_variable_to_shape_map())
@@ -86,7 +86,7 @@ def resolve(path: str, name: str = "`--load`") -> str:
     it.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: no checkpoint is there, or it is damaged.
     """
     if os.path.isdir(path):
         found = last_complete(path)

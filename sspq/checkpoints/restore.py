@@ -13,7 +13,7 @@ from sspq.slq.layer import STATE_PARTS, STATE_SCOPE
 
 
 def mismatch(stored: Shapes, wanted: Shapes) -> Optional[str]:
-    """How the variables of a checkpoint differ from a graph's, or None when they fit."""
+    """The difference between the variables of a checkpoint and a graph, or None when they fit."""
     problems = []
     missing = set(wanted) - set(stored)
     unused = set(stored) - set(wanted)
@@ -37,10 +37,11 @@ class ExactRestore(SessionInit):
     values unless they are stored.
 
     Args:
-        prefix: of the checkpoint, or the ``.npz`` file.
-        ignore: names of variables that keep their initial values. They need not be stored.
-        parameters_only: look at model variables alone. Those that training adds keep their
-            initial values, and need not be stored.
+        prefix: prefix of the checkpoint, or the ``.npz`` file.
+        ignore: names of variables that keep their initial values and need not be stored (default:
+            none).
+        parameters_only: whether the model's variables alone are loaded; those that training adds
+            keep their initial values and need not be stored (default: False).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a user means by a model: a checkpoint or its folder, a packed file, an ONNX file."""
+"""A checkpoint together with the model that it belongs to."""
 
 import os
 from typing import Any, Dict, NamedTuple, Optional, Tuple
@@ -21,7 +21,7 @@ class Checkpoint(NamedTuple):
     """A checkpoint with the model that it belongs to.
 
     Attributes:
-        prefix: of its files.
+        prefix: prefix of its files.
         top1: in percent as its run reports it, None if that is not known.
     """
 
@@ -35,13 +35,13 @@ def open_checkpoint(path: str, name: Optional[str] = None, **settings: Any) -> C
 
     Args:
         path: a folder (its newest complete checkpoint), a prefix or one of the files behind it.
-        name: of :data:`sspq.models.MODELS`; None takes the model that ``run.json`` beside the
-            checkpoint describes.
-        settings: override those.
+        name: key of :data:`sspq.models.MODELS` (default: None, the model that ``run.json`` beside
+            the checkpoint describes).
+        settings: arguments of the model that override those.
 
     Raises:
-        ValueError: there is no complete checkpoint, nothing says which model it is of, or the run's
-            report is damaged.
+        ValueError: no checkpoint is complete, nothing says which model it belongs to, or the
+            report of the run is damaged.
     """
     prefix = checkpoints.resolve(path, "checkpoint")
     folder = os.path.dirname(prefix)

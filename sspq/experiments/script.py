@@ -1,4 +1,4 @@
-"""What the training scripts do around a run: options, errors, exit status."""
+"""The frame of every training script: quiet terminal, GPUs, errors, exit status."""
 
 import argparse
 import ctypes
@@ -25,9 +25,9 @@ def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]
     """Runs a script's work; user errors give one line and exit status 2.
 
     Args:
-        name: of the step.
-        args: of the command line; ``gpu`` is set before TensorFlow looks for GPUs.
-        run: does the work and returns the report; None if there is none to print.
+        name: name of the step.
+        args: parsed command line; ``gpu`` is set before TensorFlow looks for GPUs.
+        run: function that does the work and returns the report, or None if there is none to print.
     """
     die_with_parent()
     quieten()

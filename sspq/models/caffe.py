@@ -1,4 +1,4 @@
-"""What Caffe's networks have in common as tensorpack model descriptions."""
+"""The base of Caffe's networks as tensorpack model descriptions."""
 
 from typing import Any, Dict
 
@@ -11,8 +11,8 @@ class CaffeClassifier(Classifier):
     """A network in float32, trained as Caffe's examples are.
 
     The momentum is 0.9, the weight decay 5e-4 on the weights, ``.*/W``, and none on the biases,
-    ``.*/b``, whose learning rate is twice that of the weights. A subclass says what ``NAME`` and
-    ``logits`` are.
+    ``.*/b``, whose learning rate is twice that of the weights. A subclass defines ``NAME`` and
+    ``logits``.
     """
 
     NAME = ""

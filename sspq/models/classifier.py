@@ -1,4 +1,4 @@
-"""What the image classifiers have in common as tensorpack model descriptions."""
+"""The base of the image classifiers as tensorpack model descriptions."""
 
 import abc
 from typing import Any, Callable, Dict, List, Tuple
@@ -25,7 +25,7 @@ DECAY_KERNELS = ".*/W"
 
 
 class Classifier(ModelDesc, abc.ABC):
-    """A quantized image classifier; a subclass says what ``logits`` and ``describe`` are.
+    """A quantized image classifier; a subclass defines ``logits`` and ``describe``.
 
     Inputs: ``input``, images ``[N, size, size, 3]`` as ``preprocessing`` says; ``label`` int32
     ``[N]``.
@@ -39,7 +39,7 @@ class Classifier(ModelDesc, abc.ABC):
         num_classes: number of classes, at least 2.
         data_format: layout of the computation, "auto", "NCHW" or "NHWC". The variables are the
             same.
-        preprocessing: how an image becomes the input.
+        preprocessing: steps from a decoded image to the input.
         weight_decay_pattern: regular expression, searched for in the variables' names.
         nesterov: whether the momentum of 0.9 is Nesterov's.
         base_lr: initial value of the variable ``learning_rate`` (default: 0.1).
@@ -101,7 +101,7 @@ class Classifier(ModelDesc, abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> Dict[str, Any]:
-        """What tells this model from another, for reports and for refusing a foreign folder."""
+        """The facts that tell this model from another, for reports and run folders."""
 
     def build_graph(self, image: Any, label: Any) -> Any:
         with quantize_variables(self.weight_bits) as l2_losses, fast_pointwise():

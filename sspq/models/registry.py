@@ -29,7 +29,7 @@ class Published(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A network: what makes it, with which arguments, and what was published of it."""
+    """A network: its class, the arguments that make it, and the published figures."""
 
     factory: Factory
     settings: Dict[str, Any]
@@ -124,10 +124,10 @@ def _make(name: str, factory: Factory, settings: Mapping[str, Any]) -> Classifie
 
 
 def build(name: str, **settings: Any) -> Classifier:
-    """The network of that name; ``settings`` go to its constructor and override its own.
+    """The network of a name of ``MODELS``; ``settings`` override the arguments of its entry.
 
     Raises:
-        ValueError: there is none of that name, or it does not know a setting.
+        ValueError: no network has the name, or the network does not know a setting.
     """
     if name not in MODELS:
         raise ValueError(f"`model` must be one of {', '.join(sorted(MODELS))}, got {name!r}")
@@ -136,7 +136,7 @@ def build(name: str, **settings: Any) -> Classifier:
 
 
 def identity(model: Classifier) -> Dict[str, Any]:
-    """What of ``model.describe()`` matters to infer: enough for :func:`rebuild`."""
+    """The part of ``model.describe()`` that matters to infer: enough for :func:`rebuild`."""
     described = model.describe()
     return {key: described[key] for key in IDENTITY if key in described}
 
@@ -145,11 +145,11 @@ def rebuild(description: Any, **settings: Any) -> Classifier:
     """The model that describes itself as ``description``, from a run's ``run.json`` for instance.
 
     Args:
-        description: of :meth:`Classifier.describe`; other keys are ignored.
-        settings: override the description's.
+        description: what :meth:`Classifier.describe` gives; other keys are ignored.
+        settings: arguments that override those of the description.
 
     Raises:
-        ValueError: there is no such model, or a value is outside its range.
+        ValueError: no network describes itself so, or a value is outside its range.
     """
     name = description.get("model") if isinstance(description, dict) else None
     if not isinstance(name, str) or name not in _DESCRIBED:

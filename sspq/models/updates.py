@@ -1,4 +1,4 @@
-"""When the variables change within a training step."""
+"""The moment at which variables change within a training step."""
 
 from typing import Any, List
 

@@ -1,1 +1,1 @@
-"""Model descriptions, learning rates, the S1 to S2 hand-over, and runs that survive a kill."""
+"""Training that survives a kill: runs, learning rates, callbacks, validation, several processes."""

@@ -1,4 +1,4 @@
-"""What a run measured, epoch by epoch, in a file that survives a kill."""
+"""Callbacks that watch the cost and write the history of a run."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from sspq.training.validation import Validation
 
 
 class TrainingDivergedError(ValueError):
-    """The cost is no number any more."""
+    """The cost became NaN or infinite."""
 
 
 class MeanCost(Callback):

@@ -19,7 +19,7 @@ class Processes:
 
     Attributes:
         rank: number of this process.
-        ranks: how many there are.
+        ranks: number of processes.
         chief: whether this is the one that reads and writes the log folder.
     """
 
@@ -31,11 +31,11 @@ class Processes:
         return self.rank == 0
 
     def agree(self, value: Any) -> Any:
-        """The chief's ``value``, which may be any picklable object, in every process."""
+        """The ``value`` of the chief, any picklable object, in every process."""
         return value
 
     def total(self, tensor: Any) -> Any:
-        """A tensor: the sum of ``tensor`` over all processes, all of which have to compute it."""
+        """A tensor with the sum of ``tensor`` over all processes, which all have to compute it."""
         return tensor
 
 
@@ -113,7 +113,7 @@ def check_batch(batch: int, name: str, together: Processes) -> None:
     """Refuses a batch that towers and processes cannot share out evenly.
 
     Raises:
-        ValueError: that is so.
+        ValueError: ``batch`` is not divisible by their number.
     """
     count = towers(name) * together.ranks
     if batch % count:

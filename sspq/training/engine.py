@@ -31,7 +31,7 @@ class TrainingStoppedError(ValueError):
 
 @dataclass
 class Training:
-    """What is trained, on what, and for how long.
+    """A network to train, with its images and its schedule.
 
     Attributes:
         model: network, a :class:`sspq.models.classifier.Classifier`.
@@ -80,15 +80,16 @@ def fit(training: Training, folder: Optional[RunFolder], processes: Processes) -
     """Trains to the last epoch, on from the newest whole checkpoint in ``folder``.
 
     Args:
-        training: what to do.
-        folder: for checkpoints and history; None in processes that are not the chief.
-        processes: that train together.
+        training: network, images and schedule.
+        folder: folder for checkpoints and history; None in processes that are not the chief.
+        processes: processes that train together.
 
     Returns:
         The history of all epochs; empty but in the chief.
 
     Raises:
-        TrainingStoppedError: there is no more data. What ended the data, if known, is raised.
+        TrainingStoppedError: the data came to an end. The error that ended it, if known, is raised
+            instead.
     """
     first, init = _start(training, folder) if folder else (1, None)
     first = processes.agree(first)

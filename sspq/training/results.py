@@ -1,4 +1,4 @@
-"""What the training scripts do around a run: reports, errors, exit status."""
+"""The part of a report that follows from a model and from what was measured."""
 
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping
@@ -24,9 +24,13 @@ def variables_of(model: Any) -> List[Any]:
 def result(
     model: Any, measured: Dict[str, Any], centres: Mapping[str, int] = MappingProxyType({})
 ) -> Report:
-    """What was measured, with the sizes that belong to it and the versions that computed it.
+    """The measurements of a model, with its sizes and the versions that computed them.
 
-    ``centres``: see :func:`sspq.analysis.size.model_size`.
+    Args:
+        model: network, a :class:`sspq.models.classifier.Classifier`.
+        measured: top-1 and whatever else the report is to hold.
+        centres: numbers of centres by variable, see :func:`sspq.analysis.size.model_size`
+            (default: none).
     """
     size = model_size(variables_of(model), model.weight_bits, centres)
     top1 = measured.get("top1")
@@ -41,7 +45,7 @@ def result(
 
 
 def results_from_history(rows: List[Row]) -> Report:
-    """What a finished run measured."""
+    """The measurements of a finished run: those of its last epoch, and its time."""
     last = rows[-1]
     return {
         "top1": last["top1"],

@@ -34,7 +34,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is, apart from what it trains.
+    """Settings of a run, apart from network and images.
 
     Attributes:
         name: name for messages.
@@ -148,7 +148,7 @@ def _check_network(model: Any, prefix: str) -> None:
 
 
 def _network(description: Any) -> Dict[str, Any]:
-    """A description with its bits one by one; empty if it is none."""
+    """A description with its bits one by one; empty if ``description`` is no object."""
     if not isinstance(description, dict):
         return {}
     bits = description.get("bits")
@@ -157,6 +157,6 @@ def _network(description: Any) -> Dict[str, Any]:
 
 
 def seed_everything(seed: int) -> None:
-    """Initial values and all else that is drawn. The data has seeds of its own."""
+    """Seeds initial values and all else that is drawn. The data has seeds of its own."""
     fix_rng_seed(seed)
     tf.set_random_seed(seed)

@@ -26,10 +26,10 @@ def stepwise_cosine(warmup: int, step: int, last: int, eta: float) -> Schedule:
     compounds.
 
     Args:
-        warmup: epochs w without decay, at least 0.
-        step: s, at least 1 epoch between changes.
-        last: E, at which the cosine reaches its low; not equal to w.
-        eta: the floor, above 0.
+        warmup: number w of epochs without decay, at least 0.
+        step: number s of epochs between changes, at least 1.
+        last: epoch E at which the cosine reaches its low; not equal to w.
+        eta: lower bound of the rate and of the factor, in (0, 1).
 
     Raises:
         ValueError: an argument is outside its range.
@@ -77,10 +77,10 @@ def staged(start: float, factor: float, step: int, stages: Sequence[int]) -> Sch
     r"""``start`` times ``factor`` for each ``step`` epochs that have passed of a stage.
 
     Args:
-        start: at the first epoch of every stage, finite and above 0.
-        factor: finite and above 0. All rates must be numbers of float32.
-        step: at least 1 epoch.
-        stages: epochs of each.
+        start: rate of the first epoch of every stage, finite and above 0.
+        factor: factor on the rate, finite and above 0. All rates must be numbers of float32.
+        step: number of epochs between changes, at least 1.
+        stages: number of epochs of each stage.
 
     Raises:
         ValueError: an argument is outside its range.

@@ -30,7 +30,7 @@ class Tally:
         """Top-1 and top-5 in percent and the mean cross-entropy.
 
         Raises:
-            ValueError: there was no image, or the network gives NaN or infinities.
+            ValueError: no image was added, or the network gives NaN or infinities.
         """
         wrong_top1, wrong_top5, cross_entropy, count = self.sums
         if not count:
@@ -50,8 +50,8 @@ class Validation(Inferencer):
     """Measures over all processes of a run; each of them runs its share of the images.
 
     Attributes:
-        latest: what was measured last, as :meth:`Tally.result` gives it; None before.
-        latest_epoch: when that was.
+        latest: last measurement, as :meth:`Tally.result` gives it; None before the first.
+        latest_epoch: epoch of the last measurement.
         runner: the InferenceRunner that runs this.
     """
 
@@ -102,9 +102,9 @@ def evaluate(model: Any, batches: Iterable[Any], prefix: str, total: int) -> Dic
 
     Args:
         model: a :class:`sspq.models.classifier.Classifier`.
-        batches: of ``[images, labels]``.
-        prefix: of the checkpoint.
-        total: how many batches there will be, for the progress bar.
+        batches: batches of ``[images, labels]``.
+        prefix: prefix of the checkpoint.
+        total: number of batches, for the progress bar.
 
     Returns:
         As :meth:`Tally.result`.

@@ -43,10 +43,10 @@ class Recipe(NamedTuple):
     """A learning rate that falls by steps, and begins anew with every stage.
 
     Attributes:
-        batch: images a step.
-        base_lr: at the beginning.
-        epochs: of a stage.
-        rate_step: epochs after which the rate is multiplied by 0.1.
+        batch: number of images of a step.
+        base_lr: learning rate at the beginning of every stage.
+        epochs: number of epochs of a stage.
+        rate_step: number of epochs after which the rate is multiplied by 0.1.
     """
 
     batch: int

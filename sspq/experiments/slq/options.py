@@ -273,8 +273,8 @@ def groups_of(given: Optional[Sequence[str]], layers: Sequence[str]) -> List[Lis
     """The groups that ``--groups`` means: runs of layers of about the same length, or patterns.
 
     Raises:
-        ValueError: there are more groups than layers, or a pattern is none, or a layer fits no
-            pattern or a group has no layer.
+        ValueError: the groups are more than the layers, a pattern is no regular expression, a layer
+            fits no pattern or several, or a group has no layer.
     """
     if given is None:
         return [[name] for name in layers]

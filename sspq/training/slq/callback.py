@@ -30,7 +30,7 @@ def schedule_of(bits: int, partition: str = "magnitude") -> Schedule:
     """The schedule of :data:`sspq.slq.SLQ`, with the clusters in another order if wanted.
 
     Raises:
-        ValueError: there is none for so many bits, or no such partition.
+        ValueError: :data:`sspq.slq.SLQ` has no such bits, or no partition has the name.
     """
     if bits not in slq.SLQ:
         raise ValueError(
@@ -40,10 +40,10 @@ def schedule_of(bits: int, partition: str = "magnitude") -> Schedule:
 
 
 def stage_epochs(epochs: Union[int, Sequence[int]], stages: int) -> Tuple[int, ...]:
-    """How long each of the ``stages`` lasts, from one number for all or from one for each.
+    """The number of epochs of each of the ``stages``, from one number or one for each.
 
     Raises:
-        ValueError: a number is below 1, or there are more or fewer of them.
+        ValueError: a number is below 1, or the numbers are not as many as the stages.
     """
     given: Any = epochs
     each: Tuple[int, ...] = (int(given),) * stages if is_int(given) else tuple(given)
@@ -69,7 +69,7 @@ def stages_of(
 
 
 def _passed(stages: Sequence[Tuple[str, ...]], name: str) -> int:
-    """How many of the stages the layer has advanced at."""
+    """The number of stages at which the layer has advanced."""
     return sum(name in stage for stage in stages)
 
 
@@ -110,17 +110,18 @@ class SLQ(Callback):
         bits: 2 to 5, of :data:`sspq.slq.SLQ`; other bits need a ``schedule``.
         layers: a regular expression that the whole name of a trainable variable matches, or a test
             of the name.
-        partition: of the clusters, see :class:`sspq.slq.Schedule`.
-        schedule: in place of the one of ``bits`` and ``partition``.
-        epochs: that a stage lasts; an int, or one for each stage.
-        groups: of layers' names, which pass through all their stages one group after the other. By
-            default all layers pass together.
-        observer: is told of the stages.
+        partition: order in which clusters are frozen, see :class:`sspq.slq.Schedule` (default:
+            "magnitude").
+        schedule: schedule that replaces the one of ``bits`` and ``partition`` (default: None).
+        epochs: number of epochs of a stage; an int, or one for each stage (default: 1).
+        groups: groups of layers' names, which pass through all their stages one group after the
+            other (default: None, all layers pass together).
+        observer: object that is told of the stages (default: None).
 
     Attributes:
         layers: by name, in network order, once the graph is built.
-        epochs: of each stage.
-        observer: may be set before training.
+        epochs: number of epochs of each stage.
+        observer: object that is told of the stages; may be set before training.
 
     Raises:
         ValueError: an argument is out of its range. When the graph is built: ``layers`` fits
@@ -272,8 +273,9 @@ class MLQ(SLQ):
     """:class:`SLQ` with ternary weights, layer by layer: :data:`sspq.slq.TERNARY`.
 
     Args:
-        groups: of layers' names; the layers of a group advance together, while all others train.
-        layers, epochs, observer: as for :class:`SLQ`.
+        groups: groups of layers' names; the layers of a group advance together, while all others
+            train.
+        layers, epochs, observer: arguments of :class:`SLQ`.
     """
 
     def __init__(

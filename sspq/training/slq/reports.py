@@ -1,4 +1,4 @@
-"""What a run of SLQ or MLQ measures, one report for each stage."""
+"""Writes what a run of SLQ or MLQ measures, one report for each stage."""
 
 import os
 from typing import Any, Dict, Optional
@@ -29,8 +29,8 @@ class StageReports(Callback, Observer):
     Args:
         model: a :class:`sspq.models.classifier.Classifier`.
         slq: the callback whose stages these are.
-        validation: of the run.
-        folder: of the run; None in processes that are not the chief.
+        validation: validation of the run.
+        folder: folder of the run; None in processes that are not the chief.
     """
 
     _chief_only = False
@@ -101,6 +101,6 @@ class StageReports(Callback, Observer):
 
 
 def _histogram(weights: np.ndarray) -> Dict[str, Any]:
-    """How many weights are in each of equal intervals from the least to the largest."""
+    """The numbers of weights in equal intervals from the least to the largest."""
     counts, edges = np.histogram(weights, HISTOGRAM_BINS)
     return {"low": float(edges[0]), "high": float(edges[-1]), "counts": counts.tolist()}

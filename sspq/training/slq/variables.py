@@ -109,7 +109,7 @@ class GraphLayer:
         self._assign = tf.group(*assigned)
 
     def assignment(self, weights: np.ndarray, state: LayerState) -> Tuple[Any, Dict[Any, Any]]:
-        """What to run, and with which feeds, to set state and weights, on all towers.
+        """The operation to run, and its feeds, to set state and weights on all towers.
 
         Slots of frozen weights get their initial values, which for momentum are 0.
         """
@@ -122,7 +122,7 @@ def find_layers(layers: Layers, centres: int) -> Dict[str, GraphLayer]:
     """State for each trainable variable that is to be quantized, by name, in network order.
 
     Raises:
-        ValueError: there is none, or one cannot be quantized.
+        ValueError: no variable is to be quantized, or one cannot be.
     """
     wanted = layer_test(layers)
     # Replicated trainers make local variables of the copies on other towers.
@@ -136,7 +136,7 @@ def find_layers(layers: Layers, centres: int) -> Dict[str, GraphLayer]:
 
 
 def layer_of(variable: Any, layers: Dict[str, GraphLayer]) -> Optional[GraphLayer]:
-    """The one of the layers whose weights, or a copy of them on another tower, this is."""
+    """The layer whose weights, or a copy of them on another tower, ``variable`` is."""
     name = variable.op.name
     return layers.get(name) or layers.get(_TOWER.sub("", name))
 
