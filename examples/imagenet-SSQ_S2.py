@@ -1,11 +1,11 @@
 """Step S2 of L-SSPQ on ImageNet: 4-bit kernels and 8-bit activations, on from S1's checkpoint."""
 
 import sys
-from dataclasses import asdict
 from typing import List, Optional
 
 import sspq
 from sspq.experiments import imagenet
+from sspq.experiments.inputs import FakeInput, FolderInput
 from sspq.training.distributed import Processes
 from sspq.training.engine import Training
 from sspq.training.schedule import Schedule, warmed_up, within
@@ -22,10 +22,9 @@ DEFAULTS = imagenet.Defaults(
 
 
 def schedule(options: imagenet.Options) -> Schedule:
-    """Learning rate by epoch: the released cosine in steps.
+    """Learning rate by epoch: the released cosine in steps, on from the rate of S1's checkpoint.
 
-    It goes on with the rate of S1's checkpoint. A rate of ``--base_lr`` follows the batch; above
-    256 images a step it begins with the one of 256 and grows over 5 epochs.
+    A rate of ``--base_lr`` follows the batch, and grows over 5 epochs above 256 images a step.
     """
     s = options.schedule
     cosine = within(s.epochs, s.wup_length, s.step_size, s.epochs, s.eta_min)
@@ -36,13 +35,28 @@ def schedule(options: imagenet.Options) -> Schedule:
 
 def model(options: imagenet.Options, num_classes: int) -> sspq.ImageNetSSPQ:
     """L-SSPQ50 with 4-bit 1x1 kernels and 8-bit activations, unless the options say otherwise."""
-    network = options.network  # graph, depth, mode, bits, image_size, how the shifts are trained
-    return sspq.ImageNetSSPQ(**asdict(network), num_classes=num_classes, base_lr=options.rate)
+    network = options.network
+    return sspq.ImageNetSSPQ(
+        graph=network.graph,
+        depth=network.depth,
+        mode=network.mode,
+        bitw=network.bitw,
+        bita=network.bita,
+        variant=network.variant,
+        num_classes=num_classes,
+        image_size=network.image_size,
+        data_format=network.data_format,
+        linear_bits=network.linear_bits,
+        base_lr=options.rate,
+        weight_decay_pattern=network.weight_decay_pattern,
+        shift_lr_mult=network.shift_lr_mult,
+        shift_normalize=network.shift_normalize,
+    )
 
 
 def training(options: imagenet.Options, processes: Processes) -> Training:
     """What is trained, on which images, for how long, and how several GPUs work together."""
-    data = imagenet.images(options, processes)
+    data = FolderInput(options.images, processes) if options.images else FakeInput(processes)
     return Training(
         model=model(options, data.num_classes),
         data=data,

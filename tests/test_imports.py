@@ -80,6 +80,11 @@ def test_a_module_imports_nothing_from_outside_the_package_s_reach():
         assert name.split(".")[0] not in outside, f"{module} imports {name}"
 
 
+def test_the_released_names_are_for_users_alone():
+    for module, name in every_import():
+        assert not name.startswith("sspq.resnet_model") or room(module) == "__init__", module
+
+
 def test_every_module_can_be_imported():
     for module in modules():
         if room(module) != "__main__":  # which is a program

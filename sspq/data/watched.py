@@ -31,7 +31,13 @@ class Watched:
 
 
 class WatchedInput:
-    """What training reads from, through flows that ``_watched`` watches."""
+    """The base of what training reads from, through flows that ``_watched`` watches.
+
+    Attributes:
+        num_classes: number of classes of the images.
+    """
+
+    num_classes: int
 
     def __init__(self) -> None:
         self._watched = Watched()

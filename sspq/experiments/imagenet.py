@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional
 
 from sspq import checkpoints
 from sspq.analysis.summary import summarize
@@ -24,18 +24,11 @@ from sspq.training.distributed import Processes
 from sspq.training.engine import Training
 from sspq.training.schedule import Schedule
 
-__all__ = ["Defaults", "Options", "images", "main"]
+__all__ = ["Defaults", "Options", "main"]
 
 MakeSchedule = Callable[[Options], Schedule]
 MakeModel = Callable[[Options, int], ImageNetSSPQ]
 MakeTraining = Callable[[Options, Processes], Training]
-
-
-def images(options: Options, processes: Processes) -> Union[FolderInput, FakeInput]:
-    """The images that the options name, for training and validation."""
-    if options.images is None:
-        return FakeInput(processes)
-    return FolderInput(options.images, processes)
 
 
 def _facts(name: str, args: argparse.Namespace, training: Training) -> Dict[str, Any]:
