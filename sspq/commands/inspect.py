@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     }
     size = os.path.getsize(args.file)
     if args.json:
-        about = {"model": packed.model, "facts": packed.facts, "file_bytes": size}
+        about = {"model": packed.model, "facts": packed.facts, **packed.about, "file_bytes": size}
         print(json.dumps(dict(about, tensor_bytes=packed.nbytes, tensors=tensors), indent=2))
         return
     rows = [

@@ -1,5 +1,7 @@
 """What the commands say about the files that they write."""
 
+import struct
+
 from sspq.analysis.size import MIB
 from sspq.export.packed import container
 
@@ -11,9 +13,11 @@ def check_ending(output: str, ending: str) -> None:
 
 def size_line(path: str, size: int, packed: container.Packed) -> str:
     """The file's size, beside that of its tensors with every code at its own bits."""
-    tensors = packed.nbytes
-    if size < tensors:
-        beside = f"{100 * size / tensors:.1f} % of the tensors' {tensors}, by entropy coding"
-    else:
-        beside = f"tensors {tensors}, header {size - tensors}"
-    return f"{path}: {size} bytes = {size / MIB:.3f} MiB: {beside}"
+    with open(path, "rb") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+    header = 8 + length
+    tensors = f"tensors {size - header}"
+    if size - header < packed.nbytes:
+        share = 100 * (size - header) / packed.nbytes
+        tensors += f" ({share:.1f} % of {packed.nbytes}, by entropy coding)"
+    return f"{path}: {size} bytes = {size / MIB:.3f} MiB: {tensors}, header {header}"

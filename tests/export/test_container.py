@@ -1,16 +1,15 @@
 """A packed file is read as it was written, or refused with a reason."""
 
-import base64
 import hashlib
 import json
 import lzma
 import resource
 import struct
-import zlib
 
 import numpy as np
 import pytest
 import safetensors
+import safetensors.numpy
 
 from sspq.export.packed import container, layout
 from sspq.export.packed.container import Packed, PackedFileError
@@ -23,10 +22,6 @@ from sspq.export.packed.encoding import (
 from tests.export.test_encoding import _divided
 
 KERNEL = np.random.RandomState(0).randn(1, 1, 12, 10).astype(np.float32)
-
-
-# 32 MiB of spaces.
-BOMB = base64.b64encode(zlib.compress(b" " * 2**25)).decode()
 
 
 def packed():
@@ -42,6 +37,7 @@ def packed():
             "e": encode_float(KERNEL, "float32"),
         },
         {"top1": 12.5},
+        about={"batch_norm": {}, "preprocessing": {"size": [32, 32]}, "classes": {"count": 10}},
     )
 
 
@@ -63,24 +59,28 @@ def with_content(path, data):
     return path
 
 
+def header(data):
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length])
+
+
+def with_checksum(data):
+    """The file, its checksum of zeros replaced by the one that fits."""
+    return data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
 def rewritten(path, change=lambda meta: None, arrays=lambda entries: None):
     """The file with changed metadata or arrays, and a checksum that fits."""
     data = content(path)
-    (length,) = struct.unpack("<Q", data[:8])
-    meta = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["sspq"])
-    entries = {name: dict(entry) for name, entry in safetensors.deserialize(data)}
-    for entry in entries.values():
-        names = {"F32": "float32", "F16": "float16", "U8": "uint8", "F64": "float64"}
-        entry.update(dtype=names[entry["dtype"]], data=bytes(entry["data"]))
-    arrays(entries)
-    change(meta)
+    texts = header(data)["__metadata__"]
+    meta = {k: v if k in ("format", "checksum") else json.loads(v) for k, v in texts.items()}
+    entries = safetensors.numpy.load(data)
     if "checksum" in meta:
         meta["checksum"] = "0" * 64
-    text = json.dumps(meta, separators=(",", ":"), sort_keys=True)
-    new = bytes(safetensors.serialize(entries, metadata={"sspq": text}))
-    if "checksum" in meta:
-        new = container._with_checksum(new, "0" * 64, hashlib.sha256(new).hexdigest())
-    return with_content(path, new)
+    arrays(entries)
+    change(meta)
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()}
+    return with_content(path, with_checksum(safetensors.numpy.save(entries, texts)))
 
 
 @pytest.mark.parametrize("coding", layout.CODINGS)
@@ -89,6 +89,7 @@ def test_everything_comes_back(coding, tmp_path):
     container.write(path, packed(), coding)
     before, after = packed(), container.read(path)
     assert after.model == before.model and after.facts == before.facts
+    assert after.about == before.about
     assert list(after.tensors) == sorted(before.tensors)
     for name, tensor in after.tensors.items():
         assert tensor[:3] == before.tensors[name][:3]
@@ -103,7 +104,8 @@ def test_everything_comes_back(coding, tmp_path):
 def test_a_file_may_hold_nothing(coding, tmp_path):
     path = str(tmp_path / "m")
     container.write(path, Packed({}, {}, {}), coding)
-    assert container.read(path) == Packed({}, {}, {}, path)
+    about = {key: {} for key in container.ABOUT}
+    assert container.read(path) == Packed({}, {}, {}, path, about)
 
 
 def test_entropy_coding_is_close_to_the_entropy(tmp_path):
@@ -125,13 +127,55 @@ def test_the_same_content_gives_the_same_bytes(file, tmp_path):
     assert content(other) == content(file)
 
 
-def test_any_safetensors_reader_opens_it(file):
-    entries = dict(safetensors.deserialize(content(file)))
-    assert {n: (e["dtype"], e["shape"]) for n, e in entries.items()} == {
-        "codes": ("U8", [15 + 60 + 100 + 120]),
-        "float32": ("F32", [1 + 3 + 10 + 120]),
-        "float16": ("F16", [10]),
+def test_any_safetensors_reader_opens_it_and_finds_the_tensors_by_their_names(file):
+    with safetensors.safe_open(file, "np") as f:
+        found = {name: f.get_tensor(name) for name in f.keys()}
+        meta = f.metadata()
+    assert {name: (a.dtype.name, list(a.shape)) for name, a in found.items()} == {
+        "a/W": ("uint8", [15]),
+        "b/W": ("uint8", [60]),
+        "c/W": ("uint8", [100]),
+        "d/W": ("uint8", [120]),
+        "d/b": ("float16", [10]),
+        "e": ("float32", [1, 1, 12, 10]),
+        "scales": ("float32", [1 + 10]),
+        "centres": ("float32", [3]),
     }
+    assert meta["format"] == "sspq 3" and json.loads(meta["model"])["model"] == "SSPQ34"
+    assert json.loads(meta["tensors"]) == {
+        "a/W": {"scheme": "sign", "bits": 1, "shape": [1, 1, 12, 10], "scales": [0, 1]},
+        "b/W": {"scheme": "quotients", "bits": 4, "shape": [1, 1, 12, 10]},
+        "c/W": {"scheme": "codebook", "bits": 2, "shape": [20, 20], "centres": [0, 3]},
+        "d/W": {"scheme": "uniform", "bits": 8, "shape": [12, 10], "scales": [1, 11]},
+    }
+
+
+def test_every_tensor_is_aligned(file):
+    for name, entry in header(content(file)).items():
+        if name != "__metadata__":
+            width = {"U8": 1, "F16": 2, "F32": 4}[entry["dtype"]]
+            assert entry["data_offsets"][0] % width == 0, name
+    assert struct.unpack("<Q", content(file)[:8])[0] % 8 == 0
+
+
+def test_only_tensors_that_get_smaller_are_entropy_coded(tmp_path):
+    rng, book = np.random.RandomState(0), np.arange(16, dtype=np.float32)
+    values = {"rare/W": rng.rand(20000) < 0.01, "even/W": rng.randint(0, 16, 20000)}
+    tensors = {name: encode_codebook(book[v.astype(int)]) for name, v in values.items()}
+    path = str(tmp_path / "m")
+    container.write(path, Packed({}, tensors, {}), "xz")
+    described = json.loads(header(content(path))["__metadata__"]["tensors"])
+    assert described["rare/W"]["coding"] == "xz" and "coding" not in described["even/W"]
+    for name, tensor in container.read(path).tensors.items():
+        np.testing.assert_array_equal(tensor.parts["codes"], tensors[name].parts["codes"])
+
+
+@pytest.mark.parametrize("name", ["scales", "centres"])
+def test_the_name_of_a_shared_array_is_no_tensor_s(name, tmp_path):
+    tensors = {name: encode_float(KERNEL, "float32")}
+    with pytest.raises(ValueError, match=f"cannot have the name '{name}'"):
+        container.write(str(tmp_path / "m"), Packed({}, tensors, {}))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_thousand_damaged_files_are_refused(file):
@@ -158,7 +202,7 @@ def test_a_thousand_damaged_files_are_refused(file):
 
 def test_a_change_of_case_in_the_checksum_is_refused(file):
     data = content(file)
-    start = data.index(b'checksum\\":\\"') + len(b'checksum\\":\\"')
+    start = data.index(b'"checksum":"') + len(b'"checksum":"')
     upper = data[:start] + data[start : start + 64].upper() + data[start + 64 :]
     assert upper != data
     with pytest.raises(PackedFileError):
@@ -174,12 +218,14 @@ def test_a_change_of_case_in_the_checksum_is_refused(file):
         (struct.pack("<Q", 2) + b"[]", "is no packed model"),
         (struct.pack("<Q", 4) + b"\xff\xfe\x00\x00", "its header is no JSON"),
         (struct.pack("<Q", 10**5) + b"[" * 10**5, "its header is no JSON"),
-        (safetensors.serialize({}, None), "is no packed model"),
-        (safetensors.serialize({}, {"sspq": "[" * 9999}), "is no JSON"),
-        (safetensors.serialize({}, {"sspq": "{}"}), "no format version"),
-        (safetensors.serialize({}, {"sspq": '{"format":true}'}), "no format version"),
-        (safetensors.serialize({}, {"sspq": '{"format":1}'}), "format version 1"),
-        (safetensors.serialize({}, {"sspq": '{"format":2}'}), "the metadata must have"),
+        (safetensors.numpy.save({}), "is no packed model"),
+        (safetensors.numpy.save({}, {"format": "pt"}), "has the format 'pt'; this sspq reads"),
+        (safetensors.numpy.save({}, {"format": "sspq 4"}), "has the format 'sspq 4'"),
+        (safetensors.numpy.save({}, {"format": "sspq 3"}), "the metadata must have texts as"),
+        (
+            struct.pack("<Q", 34) + b'{"__metadata__":{"a":"1","a":"2"}}',
+            "a name is there twice among",
+        ),
     ],
 )
 def test_foreign_files_are_named_with_a_reason(data, why, tmp_path):
@@ -194,57 +240,69 @@ def test_a_missing_file_is_named(tmp_path):
         container.read(str(tmp_path / "nowhere"))
 
 
-def table(change):
-    """Changes the rows of the table."""
-
-    def changed(meta):
-        rows = {row[0]: row for row in layout.read_table(meta["tensors"])}
-        change(rows)
-        meta["tensors"] = layout.write_table(list(rows.values()))
-
-    return changed
+def put(name, **values):
+    return lambda meta: meta["tensors"][name].update(values)
 
 
-def put(name, index, value):
-    return table(lambda rows: rows[name].__setitem__(index, value))
+def drop(name, key):
+    return lambda meta: meta["tensors"][name].pop(key)
 
 
 @pytest.mark.parametrize(
     "change, why",
     [
-        (put("a/W", 1, "pickle"), "unknown scheme 'pickle'"),
-        (put("a/W", 1, ["sign"]), "unknown scheme"),
-        (put("a/W", 1, "codebook"), "unknown scheme"),
-        (put("a/W", 1, "float"), "float of 1 bits"),
-        (put("a/W", 2, 2), "sign of 2 bits"),
-        (put("b/W", 2, 9), "quotients of 9 bits"),
-        (put("b/W", 2, 3), "holds 295 values as codes, and its tensors would have 280"),
-        (put("b/W", 2, True), "quotients of True bits"),
-        (put("b/W", 3, [1, 1, 12, 11]), "holds 295 values as codes"),
-        (put("b/W", 3, [2**40]), "cannot be"),
-        (put("b/W", 3, [2**30, 2**30, 2**30]), "cannot be"),
-        (put("b/W", 3, [2**30, 2**30, 0]), "cannot be"),
-        (put("b/W", 3, [-1, 120]), "cannot be"),
-        (put("b/W", 3, "huge"), "cannot be"),
-        (put("c/W", 4, 4), "holds 134 values as float32"),
-        (put("c/W", 4, 5), "5 centres of 2 bits"),
-        (put("c/W", 4, -1), "-1 centres"),
-        (put("d/W", 3, []), "cannot be"),
-        (put("d/b", 2, 8), "float of 8 bits"),
-        (put("a/W", 0, "e"), "sorted, each one once"),
-        (put("a/W", 0, 1), r"must be \[name, scheme, bits, shape\]"),
-        (table(lambda rows: rows.pop("a/W")), "holds 295 values as codes"),
-        (table(lambda rows: rows.update(z=["z", "levels", 2, [4]])), "holds 295 values as codes"),
-        (table(lambda rows: rows.update(z="z")), r"must be \[name, scheme, bits, shape\]"),
-        (lambda meta: meta.update(tensors=[]), "table of the tensors cannot be read"),
-        (lambda meta: meta.update(tensors="A"), "table of the tensors cannot be read"),
-        (lambda meta: meta.update(tensors="AAAA"), "table of the tensors cannot be read"),
-        (lambda meta: meta.update(tensors=meta["tensors"][:40]), "cannot be read|not whole"),
-        (lambda meta: meta.update(tensors=BOMB), "too long"),
-        (lambda meta: meta.update(coding="zip"), "`coding` must be one of"),
-        (lambda meta: meta.update(coding="xz"), "no whole xz stream"),
+        (put("a/W", scheme="pickle"), "a/W: unknown scheme 'pickle'"),
+        (put("a/W", scheme=["sign"]), "a/W: has no scheme"),
+        (put("a/W", scheme="codebook"), "of the scheme codebook has"),
+        (put("a/W", scheme="float"), "unknown scheme 'float' of codes"),
+        (put("a/W", bits=2), "sign of 2 bits"),
+        (put("a/W", more=1), "of the scheme sign has"),
+        (drop("a/W", "scales"), "of the scheme sign has"),
+        (drop("a/W", "bits"), "sign of None bits"),
+        (drop("a/W", "shape"), "the shape None cannot be"),
+        (put("a/W", scales=[0, 2]), "2 scales of the scheme sign"),
+        (put("a/W", scales=[11, 12]), r"within 11 values, got \[11, 12\]"),
+        (put("a/W", scales=[1, 0]), "within 11 values"),
+        (put("a/W", scales=[-1, 0]), "within 11 values"),
+        (put("a/W", scales=[False, True]), "within 11 values"),
+        (put("a/W", scales=0), "within 11 values"),
+        (put("a/W", coding="zip"), "`coding` must be 'xz', got 'zip'"),
+        (put("a/W", coding=None), "`coding` must be 'xz', got None"),
+        (put("a/W", coding="xz"), "a/W: the codes are no whole xz stream"),
+        (put("b/W", bits=9), "quotients of 9 bits"),
+        (put("b/W", bits=3), "b/W: 120 codes of 3 bits take 45 bytes, got 60"),
+        (put("b/W", bits=True), "quotients of True bits"),
+        (put("b/W", shape=[1, 1, 12, 11]), "b/W: 132 codes of 4 bits take 66 bytes, got 60"),
+        (put("b/W", shape=[2**40]), "cannot be"),
+        (put("b/W", shape=[2**30, 2**30, 2**30]), "cannot be"),
+        (put("b/W", shape=[2**30, 2**30, 0]), "cannot be"),
+        (put("b/W", shape=[-1, 120]), "cannot be"),
+        (put("b/W", shape="huge"), "cannot be"),
+        (put("c/W", bits=1, shape=[800], centres=[0, 3]), "3 centres of the scheme codebook"),
+        (put("c/W", centres=[0, 4]), "within 3 values"),
+        (put("d/W", shape=[]), "cannot be"),
+        (put("d/W", shape=[10, 12]), "10 scales of the scheme uniform"),
+        (put("d/W", scales=[0, 11]), "11 scales of the scheme uniform"),
+        (lambda meta: meta["tensors"].pop("a/W"), "a/W: uint8 values have no scheme"),
+        (lambda meta: meta["tensors"].update(z=meta["tensors"]["a/W"]), "lacks the tensor 'z'"),
+        (
+            lambda meta: meta["tensors"].update(scales=meta["tensors"]["a/W"]),
+            "lacks the tensor 'scales'",
+        ),
+        (lambda meta: meta["tensors"].update({"a/W": "sign"}), "a/W: has no scheme"),
+        (
+            lambda meta: meta["tensors"].update({"d/b": meta["tensors"]["b/W"]}),
+            "d/b: codes must be uint8 of one axis, got float16",
+        ),
+        (lambda meta: meta.update(tensors=[]), "`tensors` must be an object"),
+        (lambda meta: meta.update(tensors="A"), "the metadata entry 'tensors' is no JSON"),
+        (lambda meta: meta.update(tensors="[" * 9999), "the metadata entry 'tensors' is no JSON"),
+        (lambda meta: meta.update(tensors='{"a":1,"a":2}'), "a name is there twice"),
         (lambda meta: meta.pop("checksum"), "the metadata must have"),
-        (lambda meta: meta.update(model="x" * 10), "`model` must be an object"),
+        (lambda meta: meta.update(checksum="none"), "has no checksum"),
+        (lambda meta: meta.pop("classes"), "the metadata must have"),
+        (lambda meta: meta.update(more="1"), "the metadata must have"),
+        (lambda meta: meta.update(model='"x"'), "`model` must be an object"),
     ],
 )
 def test_metadata_that_cannot_be_is_refused_though_the_checksum_fits(file, change, why):
@@ -252,18 +310,32 @@ def test_metadata_that_cannot_be_is_refused_though_the_checksum_fits(file, chang
         container.read(rewritten(file, change))
 
 
-def f64(entries):
-    entries["float32"].update(dtype="float64", data=entries["float32"]["data"] * 2)
+def test_metadata_that_are_no_texts_are_refused(file):
+    data, text = content(file), b'"facts":"{\\"top1\\":12.5}"'
+    assert text in data
+    number = data.replace(text, b'"facts":12.5'.ljust(len(text)))
+    with pytest.raises(PackedFileError, match="the metadata must have texts as"):
+        container.read(with_content(file, number))
+
+
+def array(name, change):
+    return lambda entries: entries.update({name: change(entries[name])})
 
 
 @pytest.mark.parametrize(
     "change, why",
     [
-        (f64, "'float32' of the type F64"),
-        (lambda e: e.update(more=e["codes"]), "'more' of the type U8"),
-        (lambda e: e.pop("float32"), "holds 0 values as float32, and its tensors would have 134"),
-        (lambda e: e["float32"].update(shape=[2, 67]), r"shape \[2, 67\]"),
-        (lambda e: e["codes"].update(data=b"\0" * 14, shape=[14]), "holds 14 values as codes"),
+        (array("e", lambda a: a.astype(np.float64)), "e: float64 values have no scheme"),
+        (array("e", lambda a: a.astype(bool)), "e: bool values have no scheme"),
+        (array("scales", lambda a: a.astype(np.float16)), "`scales` must be float32 of one axis"),
+        (array("scales", lambda a: a.reshape(1, 11)), r"one axis, got float32 \[1, 11\]"),
+        (array("scales", lambda a: a[:5]), "within 5 values"),
+        (array("a/W", lambda a: a.astype(np.float32)), "codes must be uint8 of one axis"),
+        (array("a/W", lambda a: a.reshape(3, 5)), r"one axis, got uint8 \[3, 5\]"),
+        (array("a/W", lambda a: a[:14]), "120 codes of 1 bits take 15 bytes, got 14"),
+        (lambda entries: entries.update(more=entries["a/W"]), "more: uint8 values have no scheme"),
+        (lambda entries: entries.pop("scales"), "within 0 values"),
+        (lambda entries: entries.pop("a/W"), "lacks the tensor 'a/W'"),
     ],
 )
 def test_tensors_that_do_not_fit_the_metadata_are_refused(file, change, why):
@@ -271,31 +343,65 @@ def test_tensors_that_do_not_fit_the_metadata_are_refused(file, change, why):
         container.read(rewritten(file, arrays=change))
 
 
-def of_codes(data):
-    def change(entries):
-        entries["codes"].update(data=data, shape=[len(data)])
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        ({"dtype": "BF16"}, "holds a tensor of the type BF16"),
+        ({"dtype": "pickle"}, "is no safetensors file"),
+        ({"data_offsets": [0, 20]}, "is no safetensors file"),
+        ({"shape": [2**62, 2**62]}, "is no safetensors file"),
+        ({"shape": -1}, "is no safetensors file"),
+    ],
+)
+def test_a_header_that_cannot_be_is_refused(change, why, file):
+    data = content(file)
+    head = header(data)
+    head["d/b"].update(change)
+    head["__metadata__"]["checksum"] = "0" * 64
+    text = json.dumps(head).encode()
+    body = data[8 + struct.unpack("<Q", data[:8])[0] :]
+    hostile = with_checksum(struct.pack("<Q", len(text)) + text + body)
+    with pytest.raises(PackedFileError, match=why):
+        container.read(with_content(file, hostile))
 
-    return change
+
+@pytest.fixture
+def coded(tmp_path):
+    """A file of one tensor of 2000 codes of 4 bits, entropy-coded."""
+    path = str(tmp_path / "coded")
+    values = np.repeat(np.arange(10, dtype=np.float32), 200)
+    container.write(path, Packed({}, {"W": encode_codebook(values)}, {}), "xz")
+    return path
 
 
 @pytest.mark.parametrize(
     "data, why",
     [
-        (lzma.compress(bytes(10)), "holds 10 values as codes"),
+        (lzma.compress(bytes(10)), "no xz stream of 2000 bytes|10 codes"),
         (lzma.compress(bytes(10**9))[:100], "no xz stream"),
-        (lzma.compress(bytes(10**8)), "no xz stream of 760 bytes"),
-        (lzma.compress(bytes(760)) + b"more", "no xz stream"),
-        (lzma.compress(b"\1" * 120 + b"\x10" * 640), "a code is 16, of 4 bits"),
+        (lzma.compress(bytes(10**8)), "no xz stream of 2000 bytes"),
+        (lzma.compress(bytes(2000)) + b"more", "no xz stream"),
+        (lzma.compress(b"\1" * 120 + b"\x10" * 1880), "W: a code is 16, expected less than 16"),
     ],
     ids=["short", "truncated", "bomb", "followed", "too large"],
 )
-def test_entropy_coded_bytes_that_do_not_fit_are_refused(data, why, tmp_path):
-    path = str(tmp_path / "m")
-    container.write(path, packed(), "xz")
+def test_entropy_coded_bytes_that_do_not_fit_are_refused(data, why, coded):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(PackedFileError, match=why):
-        container.read(rewritten(path, arrays=of_codes(data)))
+        container.read(rewritten(coded, arrays=array("W", lambda _: np.frombuffer(data, np.uint8))))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
+
+
+def test_tensors_that_are_too_many_codes_together_are_refused(coded):
+    def ten(meta):
+        meta["tensors"] = {f"{i}": dict(meta["tensors"]["W"], shape=[2**27]) for i in range(3)}
+
+    def copies(entries):
+        codes = entries.pop("W")
+        entries.update({f"{i}": codes for i in range(3)})
+
+    with pytest.raises(PackedFileError, match="would have 402653184 codes; at most 268435456"):
+        container.read(rewritten(coded, ten, copies))
 
 
 def test_a_hostile_size_takes_no_memory(file, tmp_path):

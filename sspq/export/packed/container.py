@@ -1,50 +1,47 @@
-"""The packed file: a safetensors file whose metadata says what its bytes mean.
+"""The packed file: a safetensors file that any reader of safetensors opens, and no code.
 
-The file holds arrays and JSON, and no code. All tensors of a kind lie one after the other, without
-gaps, in up to three arrays: ``codes`` (U8), ``float32`` (F32) and ``float16`` (F16). The one
-metadata entry, ``sspq``, is a JSON object:
+``docs/packed-format.md`` specifies format 3, which is written. Its metadata entries:
 
-* ``format``: the version of this layout, 2;
+* ``format``: "sspq 3";
 * ``model``: what :func:`sspq.models.rebuild` needs;
-* ``tensors`` and ``coding``: what lies where, see :mod:`sspq.export.packed.layout`;
+* ``tensors``: scheme, bits and shape of each tensor of codes, see :mod:`sspq.export.packed.layout`;
+* ``batch_norm``, ``preprocessing``, ``classes``: what a reader without sspq needs to know;
 * ``facts``: what is good to know, such as top-1 and versions;
 * ``checksum``: SHA-256 of the whole file in hexadecimal, with zeros in this place.
 
-Reading takes memory in proportion to the size of the file, whatever the file says; entropy-coded,
-at most as many bytes more as the largest model may have codes.
+All but the first and the last are JSON objects. Reading takes memory in proportion to the size of
+the file, whatever the file says; entropy-coded, at most as many bytes more as the largest model may
+have codes.
 """
 
 import hashlib
 import json
 import os
+import re
 import struct
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 
+from sspq.export.packed import format2, layout
 from sspq.export.packed.encoding import Encoded, EncodingError
-from sspq.export.packed.layout import (
-    ARRAYS,
-    CODINGS,
-    join,
-    read_table,
-    row_of,
-    separate,
-    write_table,
-)
 from sspq.files import write_atomically
 
-FORMAT = 2
+FORMAT = "sspq 3"
 ENDING = ".safetensors"
 SUFFIX = ".sspq" + ENDING
 
-_KEY = "sspq"
+# Metadata entries for readers without sspq.
+ABOUT = ("batch_norm", "preprocessing", "classes")
+
+_OBJECTS = ("model", "tensors", "facts", *ABOUT)
+_ENTRIES = {"format", "checksum", *_OBJECTS}
 _LARGEST_FILE = 2**30
 _LARGEST_HEADER = 2**24
 _NO_CHECKSUM = "0" * 64
-_TOP = {"format", "model", "tensors", "coding", "facts", "checksum"}
-_DTYPES = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}
+_DTYPES = {"uint8": "U8", "float16": "F16", "float32": "F32"}
 
 
 class PackedFileError(ValueError):
@@ -55,16 +52,19 @@ class Packed(NamedTuple):
     """What a packed file holds.
 
     Attributes:
-        model: of :func:`sspq.models.identity`.
-        tensors: by name, in the order of the names.
+        model: description of :func:`sspq.models.identity`.
+        tensors: encoded tensors by name, in the order of the names.
         facts: JSON values.
-        origin: what errors about the content call it; the path of the file it was read from.
+        origin: name for errors about the content; the path of the file it was read from.
+        about: JSON objects ``batch_norm``, ``preprocessing`` and ``classes``; empty for a file of
+            format 2.
     """
 
     model: Dict[str, Any]
     tensors: Dict[str, Encoded]
     facts: Dict[str, Any]
     origin: str = "the packed model"
+    about: Dict[str, Dict[str, Any]] = {}
 
     @property
     def nbytes(self) -> int:
@@ -76,43 +76,53 @@ def write(path: str, packed: Packed, coding: str = "plain") -> int:
     """Writes the file, whole or not at all; the same content gives the same bytes.
 
     Args:
-        path: of the file.
-        packed: its content.
-        coding: "plain", or "xz" to have the codes entropy-coded.
+        path: path of the file.
+        packed: content of the file.
+        coding: "plain", or "xz" to have the codes entropy-coded where that saves bytes.
 
     Returns:
         Its size in bytes.
     """
-    tensors = dict(sorted(packed.tensors.items()))
-    text = json.dumps(
-        {
-            "format": FORMAT,
-            "model": packed.model,
-            "tensors": write_table([row_of(name, t) for name, t in tensors.items()]),
-            "coding": coding,
-            "facts": packed.facts,
-            "checksum": _NO_CHECKSUM,
-        },
-        separators=(",", ":"),
-        sort_keys=True,
-        allow_nan=False,
-    )
-    arrays = join(tensors.values(), coding)
-    data = safetensors.serialize(
-        {
-            name: {"dtype": a.dtype.name, "shape": a.shape, "data": _little_endian(a)}
-            for name, a in arrays.items()
-            if a.size
-        },
-        metadata={_KEY: text},
-    )
-    data = _with_checksum(bytes(data), _NO_CHECKSUM, hashlib.sha256(data).hexdigest())
+    arrays, described = layout.to_arrays(packed.tensors, coding)
+    objects: Dict[str, Any] = {key: packed.about.get(key, {}) for key in ABOUT}
+    objects.update(model=packed.model, tensors=described, facts=packed.facts)
+    metadata = {key: _json(value) for key, value in objects.items()}
+    metadata.update(format=FORMAT, checksum=_NO_CHECKSUM)
+    data = _serialized(arrays, metadata)
+    before, after = [
+        f'"checksum":"{value}"'.encode()
+        for value in (_NO_CHECKSUM, hashlib.sha256(data).hexdigest())
+    ]
+    data = data.replace(before, after, 1)  # the header comes first
     write_atomically(path, data)
     return len(data)
 
 
+def _serialized(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The safetensors file; the library orders metadata in another way each time."""
+    header: Dict[str, Any] = {"__metadata__": metadata}
+    chunks: List[bytes] = []
+    end = 0
+    # Wide values first: every tensor is aligned.
+    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):
+        chunks.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        begin, end = end, end + len(chunks[-1])
+        header[name] = {
+            "dtype": _DTYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = _json(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + b"".join(chunks)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+
 def read(path: str) -> Packed:
-    """Reads and checks a packed file.
+    """Reads and checks a packed file of format 2 or 3.
 
     Raises:
         PackedFileError: it is truncated, damaged, of another kind or version, or says what cannot
@@ -129,19 +139,27 @@ def _read(path: str) -> Packed:
     if size > _LARGEST_FILE:
         raise EncodingError(f"is larger than the {_LARGEST_FILE} bytes that are read")
     with open(path, "rb") as f:
-        meta = _metadata(_header(f, size))
+        stored = _stored_metadata(_header(f, size))
+        is_old = "format" not in stored and format2.KEY in stored
+        meta = _old_metadata(stored) if is_old else _metadata(stored)
         f.seek(0)
         data = f.read(size + 1)
     if len(data) != size:
         raise EncodingError("changed while it was read")
     _check_checksum(data, meta["checksum"])
     try:
-        entries = safetensors.deserialize(data)
+        arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as e:  # type: ignore[attr-defined]
         raise EncodingError(f"is no safetensors file: {e}") from e
-    arrays = dict(_array(name, entry) for name, entry in entries)
-    tensors = separate(arrays, read_table(meta["tensors"]), meta["coding"])
-    return Packed(meta["model"], tensors, meta["facts"], path)
+    except KeyError as e:  # of the library's types
+        raise EncodingError(f"holds a tensor of the type {e.args[0]!s:.50}") from e
+    if is_old:
+        rows = format2.read_table(meta["tensors"])
+        tensors = format2.to_tensors(arrays, rows, meta["coding"])
+        return Packed(meta["model"], tensors, meta["facts"], path)
+    tensors = layout.to_tensors(arrays, meta["tensors"])
+    about = {key: meta[key] for key in ABOUT}
+    return Packed(meta["model"], tensors, meta["facts"], path, about)
 
 
 def _header(f: Any, size: int) -> Any:
@@ -154,65 +172,60 @@ def _header(f: Any, size: int) -> Any:
             f"is no whole safetensors file: its header would have {length} bytes, and the file "
             f"has {size}"
         )
+    return _parsed(f.read(length), "is no safetensors file: its header")
+
+
+def _parsed(text: Any, what: str) -> Any:
     try:
-        return json.loads(f.read(length).decode("utf-8"))
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as e:
-        raise EncodingError(f"is no safetensors file: its header is no JSON: {e}") from e
+        raise EncodingError(f"{what} is no JSON: {e}") from e
 
 
-def _metadata(header: Any) -> Dict[str, Any]:
+def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a name is there twice among {[name for name, _ in pairs]!s:.200}")
+    return found
+
+
+def _stored_metadata(header: Any) -> Dict[str, Any]:
     stored = header.get("__metadata__") if isinstance(header, dict) else None
-    text = stored.get(_KEY) if isinstance(stored, dict) else None
-    if not isinstance(text, str):
-        raise EncodingError(f"is no packed model: the metadata entry {_KEY!r} is missing")
-    try:
-        meta = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise EncodingError(f"the metadata entry {_KEY!r} is no JSON: {e}") from e
-    if not isinstance(meta, dict) or type(meta.get("format")) is not int:
-        raise EncodingError(f"the metadata entry {_KEY!r} has no format version")
-    if meta["format"] != FORMAT:
+    if not isinstance(stored, dict) or not {"format", format2.KEY} & set(stored):
+        raise EncodingError("is no packed model: the metadata entry 'format' is missing")
+    return stored
+
+
+def _old_metadata(stored: Dict[str, Any]) -> Dict[str, Any]:
+    entry = f"the metadata entry {format2.KEY!r}"
+    if not isinstance(stored[format2.KEY], str):
+        raise EncodingError(f"{entry} is no text")
+    return format2.check_metadata(_parsed(stored[format2.KEY], entry))
+
+
+def _metadata(stored: Dict[str, Any]) -> Dict[str, Any]:
+    if stored["format"] != FORMAT:
         raise EncodingError(
-            f"has format version {meta['format']!r:.20}; this sspq reads version {FORMAT}"
+            f"has the format {stored['format']!r:.40}; this sspq reads {FORMAT!r} and format 2"
         )
-    if set(meta) != _TOP:
-        raise EncodingError(f"the metadata must have {sorted(_TOP)}, got {sorted(meta)!s:.200}")
-    for key in ("model", "facts"):
+    if set(stored) != _ENTRIES or not all(isinstance(text, str) for text in stored.values()):
+        raise EncodingError(
+            f"the metadata must have texts as {sorted(_ENTRIES)}, got {sorted(stored)!s:.200}"
+        )
+    meta = dict(stored)
+    for key in _OBJECTS:
+        meta[key] = _parsed(stored[key], f"the metadata entry {key!r}")
         if not isinstance(meta[key], dict):
             raise EncodingError(f"the metadata's `{key}` must be an object")
-    if meta["coding"] not in CODINGS:
-        raise EncodingError(f"`coding` must be one of {CODINGS}, got {meta['coding']!r:.50}")
     return meta
 
 
-def _with_checksum(data: bytes, before: str, after: str) -> bytes:
-    # Within JSON within JSON, quotes have backslashes.
-    old, new = [f'\\"checksum\\":\\"{value}\\"' for value in (before, after)]
-    if data.count(old.encode()) != 1:
-        raise EncodingError("the checksum is not where it belongs")
-    return data.replace(old.encode(), new.encode())
-
-
 def _check_checksum(data: bytes, stored: Any) -> None:
-    if not isinstance(stored, str) or len(stored) != len(_NO_CHECKSUM):
+    if not isinstance(stored, str) or not re.fullmatch("[0-9a-f]{64}", stored):
         raise EncodingError("has no checksum")
-    found = hashlib.sha256(_with_checksum(data, stored, _NO_CHECKSUM)).hexdigest()
+    found = hashlib.sha256(data.replace(stored.encode(), _NO_CHECKSUM.encode(), 1)).hexdigest()
     if found != stored:
         raise EncodingError(
             f"is damaged: its SHA-256 is {found} and was {stored} when it was written"
         )
-
-
-def _little_endian(array: np.ndarray) -> bytes:
-    return array.astype(array.dtype.newbyteorder("<")).tobytes()
-
-
-def _array(name: str, entry: Mapping[str, Any]) -> Tuple[str, np.ndarray]:
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None or ARRAYS.get(name) is not dtype or len(entry["shape"]) != 1:
-        raise EncodingError(
-            f"holds {name!r:.100} of the type {entry['dtype']} and shape {entry['shape']}, "
-            f"expected one axis of {', '.join(ARRAYS)}"
-        )
-    little = np.dtype(dtype).newbyteorder("<")
-    return name, np.frombuffer(entry["data"], little).astype(dtype)

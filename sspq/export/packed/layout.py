@@ -1,174 +1,194 @@
-"""Where in a packed file each tensor lies: a table of them, and the arrays that they share.
+"""Encoded tensors as the arrays of a packed file, and what its metadata says of them.
 
-All tensors of a kind lie one after the other, without gaps, in up to three arrays: ``codes`` (U8),
-``float32`` (F32) and ``float16`` (F16). Of a tensor that has codes, what its scheme adds lies among
-the float32 values. A small network has more to say about names and shapes than about weights, so
-there is one table of them, and it is compressed.
-
-The table is a JSON list of ``[name, scheme, bits, shape, centres]`` in the order of the names. The
-last is the length of a codebook, and missing where there is none. It is deflated, and in base64.
-
-The coding is "plain", where every code takes its bits and every tensor begins with a new byte
-(:mod:`sspq.export.packed.encoding`), or "xz": the codes, one a byte, entropy-coded by LZMA.
+A tensor of codes is one uint8 array under its own name, and the metadata describe it: scheme, bits,
+shape, and where its scale or centres lie in the one array that all tensors share for those. A
+tensor of floats is an array of its shape under its own name, and the metadata say nothing of it.
 """
 
-import base64
-import json
-import lzma
-import zlib
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
 from sspq.analysis.size import count_of
+from sspq.export.packed import entropy
 from sspq.export.packed.encoding import (
     MOST_BITS,
     SCHEMES,
     Encoded,
     EncodingError,
-    pack_bits,
     unpack_bits,
 )
 
-CODES = "codes"
-ARRAYS = {CODES: np.uint8, "float32": np.float32, "float16": np.float16}
+CODES, FLOAT = "codes", "float"
 CODINGS = ("plain", "xz")
 
-_LARGEST_TABLE = 2**24
-_MOST_CODES = 2**28  # four times as many as AlexNet has weights
+# The arrays that hold one part of all tensors, under the names that the descriptions have for it.
+SHARED = {"scale": "scales", "centres": "centres"}
 
-# [name, scheme, bits, shape] and, for a codebook, the number of centres.
-Row = List[Any]
+_PART = {"sign": "scale", "uniform": "scale", "codebook": "centres"}
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 
-
-def write_table(rows: List[Row]) -> str:
-    text = json.dumps(rows, separators=(",", ":")).encode()
-    return base64.b64encode(zlib.compress(text, 9)).decode()
+Arrays = Dict[str, np.ndarray]
+Described = Dict[str, Dict[str, Any]]
 
 
-def read_table(table: Any) -> List[Row]:
-    try:
-        inflate = zlib.decompressobj()
-        text = inflate.decompress(base64.b64decode(table, validate=True), _LARGEST_TABLE)
-        if not inflate.eof or inflate.unused_data:
-            raise EncodingError("the table of the tensors is too long or not whole")
-        rows = json.loads(text.decode("utf-8"))
-    except (TypeError, ValueError, RecursionError, zlib.error) as e:
-        if isinstance(e, EncodingError):
-            raise
-        raise EncodingError(f"the table of the tensors cannot be read: {e}") from e
-    if not isinstance(rows, list):
-        raise EncodingError("the table of the tensors must be a list")
-    names = [_checked(row)[0] for row in rows]
-    if names != sorted(set(names)):
-        raise EncodingError("the names of the tensors must be sorted, each one once")
-    return rows
+def to_arrays(tensors: Mapping[str, Encoded], coding: str) -> Tuple[Arrays, Described]:
+    """The arrays of a file, and the descriptions of those that hold codes.
+
+    Args:
+        tensors: encoded tensors by name.
+        coding: "plain", or "xz" to compress the codes of each tensor that gets smaller by it.
+
+    Raises:
+        EncodingError: a tensor has the name of a shared array.
+    """
+    arrays: Arrays = {}
+    described: Described = {}
+    shared: Dict[str, List[np.float32]] = {part: [] for part in SHARED}
+    for name, tensor in sorted(tensors.items()):
+        scheme, bits, shape, parts = tensor
+        if scheme == FLOAT:
+            arrays[name] = parts["values"]
+            continue
+        arrays[name] = parts[CODES]
+        described[name] = {"scheme": scheme, "bits": bits, "shape": list(shape)}
+        if coding == "xz":
+            coded = entropy.compress(unpack_bits(parts[CODES], bits, count_of(shape)))
+            if len(coded) < len(parts[CODES]):
+                arrays[name] = coded
+                described[name]["coding"] = coding
+        if scheme in _PART:
+            part = _PART[scheme]
+            begin = len(shared[part])
+            shared[part].extend(parts[part].ravel())
+            described[name][SHARED[part]] = [begin, len(shared[part])]
+    for part, values in shared.items():
+        if SHARED[part] in arrays:
+            raise EncodingError(f"a tensor cannot have the name {SHARED[part]!r}")
+        if values:
+            arrays[SHARED[part]] = np.array(values, np.float32)
+    return arrays, described
 
 
-def row_of(name: str, tensor: Encoded) -> Row:
-    row = [name, tensor.scheme, tensor.bits, list(tensor.shape)]
-    return row + [len(tensor.parts["centres"])] if tensor.scheme == "codebook" else row
+def to_tensors(arrays: Arrays, described: Mapping[str, Any]) -> Dict[str, Encoded]:
+    """The opposite of :func:`to_arrays`.
+
+    Raises:
+        EncodingError: the descriptions do not fit the arrays, or say what cannot be.
+    """
+    own = {name: array for name, array in arrays.items() if name not in SHARED.values()}
+    missing = sorted(set(described) - set(own))
+    if missing:
+        raise EncodingError(f"lacks the tensor {missing[0]!r:.100} that its metadata describe")
+    for name, entry in described.items():
+        _check_entry(name, entry)
+    compressed = [count_of(tuple(e["shape"])) for e in described.values() if "coding" in e]
+    if sum(compressed) > entropy.MOST_CODES:
+        raise EncodingError(
+            f"would have {sum(compressed)} codes; at most {entropy.MOST_CODES} are read"
+        )
+    tensors = {}
+    for name, array in sorted(own.items()):
+        try:
+            if name in described:
+                tensors[name] = _of_codes(array, described[name], arrays)
+            else:
+                tensors[name] = _of_floats(array)
+        except EncodingError as e:
+            raise EncodingError(f"{name!s:.100}: {e}") from e
+    return tensors
 
 
-def _checked(row: Any) -> Row:
-    if not (isinstance(row, list) and len(row) in (4, 5) and isinstance(row[0], str)):
-        raise EncodingError(f"a tensor must be [name, scheme, bits, shape], got {row!r:.100}")
-    name, scheme, bits, shape = row[:4]
-    if scheme not in SCHEMES or (scheme == "codebook") != (len(row) == 5):
+def check_tensor(name: str, scheme: Any, bits: Any, shape: Any) -> None:
+    """Raises EncodingError unless there can be such a tensor."""
+    if scheme not in SCHEMES:
         raise EncodingError(f"{name!s:.100}: unknown scheme {scheme!r:.100}")
-    fits = {"sign": bits == 1, "float": bits in (16, 32)}.get(scheme, True)
-    most = 32 if scheme == "float" else MOST_BITS
+    fits = {"sign": bits == 1, FLOAT: bits in (16, 32)}.get(scheme, True)
+    most = 32 if scheme == FLOAT else MOST_BITS
     if type(bits) is not int or not 1 <= bits <= most or not fits:
         raise EncodingError(f"{name!s:.100}: {scheme} of {bits!r:.100} bits")
-    if scheme == "codebook" and not (type(row[4]) is int and 0 <= row[4] <= 2**bits):
-        raise EncodingError(f"{name!s:.100}: {row[4]!r:.100} centres of {bits} bits")
-    if not isinstance(shape, list) or not 0 <= len(shape) <= 8:
-        raise EncodingError(f"{name!s:.100}: the shape {shape!r:.100} cannot be")
+    impossible = f"{name!s:.100}: the shape {shape!r:.100} cannot be"
+    if not isinstance(shape, list) or len(shape) > 8 or (scheme == "uniform" and not shape):
+        raise EncodingError(impossible)
     count = 1  # Python's integers do not overflow
     for n in shape:
         if type(n) is not int or not 0 <= n < 2**31:
-            raise EncodingError(f"{name!s:.100}: the shape {shape!r:.100} cannot be")
+            raise EncodingError(impossible)
         count *= max(1, n)
-    if count > _MOST_CODES or (scheme == "uniform" and not shape):
-        raise EncodingError(f"{name!s:.100}: the shape {shape!r:.100} cannot be")
-    return row
+    if count > entropy.MOST_CODES:
+        raise EncodingError(impossible)
 
 
-def join(tensors: Iterable[Encoded], coding: str) -> Dict[str, np.ndarray]:
-    """``codes``, ``float32`` and ``float16`` of a file."""
-    found: Dict[str, List[np.ndarray]] = {name: [] for name in ARRAYS}
-    for t in tensors:
-        for part, array in t.parts.items():
-            if part != CODES:
-                found[array.dtype.name].append(array.ravel())
-            elif coding == "plain":
-                found[CODES].append(array)
-            else:
-                found[CODES].append(unpack_bits(array, t.bits, count_of(t.shape)))
-    arrays = {
-        name: np.concatenate(parts or [np.zeros(0, ARRAYS[name])]) for name, parts in found.items()
+def _check_entry(name: str, entry: Any) -> None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("scheme"), str):
+        raise EncodingError(f"{name!s:.100}: has no scheme in the metadata")
+    scheme = entry["scheme"]
+    if scheme == FLOAT:
+        raise EncodingError(f"{name!s:.100}: unknown scheme {scheme!r} of codes")
+    check_tensor(name, scheme, entry.get("bits"), entry.get("shape"))
+    expected = {"scheme", "bits", "shape"} | {
+        SHARED[part] for s, part in _PART.items() if s == scheme
     }
-    if coding == "xz":
-        arrays[CODES] = np.frombuffer(lzma.compress(arrays[CODES].tobytes()), np.uint8)
-    return arrays
+    if set(entry) - {"coding"} != expected:
+        raise EncodingError(
+            f"{name!s:.100}: a tensor of the scheme {scheme} has {sorted(expected)} in the "
+            f"metadata, got {sorted(entry)!s:.200}"
+        )
+    if entry.get("coding", "xz") != "xz":
+        raise EncodingError(f"{name!s:.100}: `coding` must be 'xz', got {entry['coding']!r:.50}")
 
 
-def separate(arrays: Dict[str, np.ndarray], rows: Sequence[Row], coding: str) -> Dict[str, Encoded]:
-    """The opposite of :func:`join`."""
-    layouts = [_layout(row, coding) for row in rows]
-    for array in ARRAYS:
-        expected = sum(n for layout in layouts for where, n, _ in layout.values() if where == array)
-        stored = arrays.get(array, np.zeros(0, ARRAYS[array]))
-        if array == CODES and coding == "xz":
-            stored = _from_xz(stored, expected)
-        if len(stored) != expected:
+def _of_codes(array: np.ndarray, entry: Dict[str, Any], arrays: Arrays) -> Encoded:
+    scheme, bits, shape = entry["scheme"], entry["bits"], tuple(entry["shape"])
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise EncodingError(
+            f"codes must be uint8 of one axis, got {array.dtype} {list(array.shape)}"
+        )
+    count = count_of(shape)
+    if "coding" in entry:
+        array = entropy.repack(entropy.decompress(array, count), bits)
+    elif len(array) != -(-count * bits // 8):
+        raise EncodingError(
+            f"{count} codes of {bits} bits take {-(-count * bits // 8)} bytes, got {len(array)}"
+        )
+    parts = {CODES: array}
+    if scheme in _PART:
+        part = _PART[scheme]
+        parts[part] = _shared(SHARED[part], entry[SHARED[part]], arrays)
+        least, most = {
+            "sign": (1, 1),
+            "uniform": (shape[-1:] * 2),
+            "codebook": (0, 2**bits),
+        }[scheme]
+        if not least <= len(parts[part]) <= most:
             raise EncodingError(
-                f"holds {len(stored)} values as {array}, and its tensors would have {expected}"
+                f"{len(parts[part])} {SHARED[part]} of the scheme {scheme}, {bits} bits and the "
+                f"shape {list(shape)}"
             )
-        arrays[array] = stored
-    begin = dict.fromkeys(ARRAYS, 0)
-    result = {}
-    for (name, scheme, bits, shape, *_), layout in zip(rows, layouts):
-        parts = {}
-        for part, (where, count, part_shape) in layout.items():
-            end = begin[where] + count
-            parts[part] = arrays[where][begin[where] : end].reshape(part_shape)
-            begin[where] = end
-        if CODES in parts and coding == "xz":
-            codes = parts[CODES]
-            if codes.size and codes.max() >= 2**bits:
-                raise EncodingError(f"{name!s:.100}: a code is {codes.max()}, of {bits} bits")
-            parts[CODES] = pack_bits(codes, bits)
-        result[name] = Encoded(scheme, bits, tuple(shape), parts)
-    return result
+        if scheme == "sign":
+            parts[part] = parts[part].reshape(())
+    return Encoded(scheme, bits, shape, parts)
 
 
-def _layout(row: Row, coding: str) -> Dict[str, Tuple[str, int, Tuple[int, ...]]]:
-    """For every part of a tensor: the array that holds it, how many values, their shape."""
-    _, scheme, bits, shape = row[:4]
-    count = count_of(tuple(shape))
-    if scheme == "float":
-        return {"values": (f"float{bits}", count, tuple(shape))}
-    codes = count if coding == "xz" else -(-count * bits // 8)
-    layout: Dict[str, Tuple[str, int, Tuple[int, ...]]] = {CODES: (CODES, codes, (codes,))}
-    if scheme == "sign":
-        layout["scale"] = ("float32", 1, ())
-    elif scheme == "codebook":
-        layout["centres"] = ("float32", row[4], (row[4],))
-    elif scheme == "uniform":
-        layout["scale"] = ("float32", shape[-1], (shape[-1],))
-    return layout
+def _shared(name: str, place: Any, arrays: Arrays) -> np.ndarray:
+    """Values ``begin`` to ``end - 1`` of a shared array, ``place`` being ``[begin, end]``."""
+    array = arrays.get(name, np.zeros(0, np.float32))
+    if array.dtype != np.float32 or array.ndim != 1:
+        raise EncodingError(
+            f"`{name}` must be float32 of one axis, got {array.dtype} {list(array.shape)}"
+        )
+    if not (
+        isinstance(place, list)
+        and [type(n) for n in place] == [int, int]
+        and 0 <= place[0] <= place[1] <= len(array)
+    ):
+        raise EncodingError(
+            f"`{name}` must be [begin, end] within {len(array)} values, got {place!r:.100}"
+        )
+    return array[place[0] : place[1]]
 
 
-def _from_xz(stored: np.ndarray, count: int) -> np.ndarray:
-    """``count`` bytes, and not more than that many are made of whatever was stored."""
-    if count > _MOST_CODES:
-        raise EncodingError(f"would have {count} codes; at most {_MOST_CODES} are read")
-    xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2**28)
-    try:
-        codes = xz.decompress(stored.tobytes(), count + 1)
-    except lzma.LZMAError as e:
-        raise EncodingError(f"the codes are no whole xz stream: {e}") from e
-    if not xz.eof or xz.unused_data:
-        raise EncodingError(f"the codes are no xz stream of {count} bytes")
-    return np.frombuffer(codes, np.uint8)
+def _of_floats(array: np.ndarray) -> Encoded:
+    if array.dtype not in _FLOATS:
+        raise EncodingError(f"{array.dtype} values have no scheme in the metadata")
+    return Encoded(FLOAT, 8 * array.itemsize, array.shape, {"values": array})

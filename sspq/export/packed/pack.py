@@ -8,6 +8,7 @@ from sspq import models
 from sspq.analysis.environment import versions
 from sspq.analysis.layers import LINEAR, NORM, Layer, inference_graph, read_layers
 from sspq.checkpoints.source import Checkpoint, Values, read_values
+from sspq.data.ilsvrc.augment import both_edges, shorter_edge
 from sspq.export.packed.container import Packed, PackedFileError
 from sspq.export.packed.encoding import (
     MOST_BITS,
@@ -19,14 +20,17 @@ from sspq.export.packed.encoding import (
     encode_quantized,
     encode_uniform,
 )
+from sspq.models.alexnet import AlexNet
 from sspq.models.classifier import Classifier
 from sspq.quantizers.scope import WeightBits
 
 RESTS = ("float32", "float16")
 
-# A batch normalization is stored as one tensor, its values in this order; folded, as its factor
-# and offset alone.
+# A batch normalization is stored as one tensor, its variables as rows in this order; folded, as its
+# factor and offset alone. After its scope, its name has a star, as no variable's has.
 _NORM_PARTS = ("gamma", "beta", "mean/EMA", "variance/EMA")
+_FOLDED_PARTS = ("factor", "offset")
+_ALL_PARTS = "/*"
 
 
 def pack(
@@ -75,14 +79,45 @@ def pack(
     used = {**variables, **quantized}
     for scope, epsilon in _norms(layers):
         rows = [used.pop(f"{scope}/{part}") for part in _NORM_PARTS]
-        tensors[scope] = encode_float(fold_norm(rows, epsilon) if fold_bn else np.stack(rows), rest)
+        stacked = fold_norm(rows, epsilon) if fold_bn else np.stack(rows)
+        tensors[scope + _ALL_PARTS] = encode_float(stacked, rest)
     for name, values in used.items():
         if name not in tensors:
             tensors[name] = encode_codebook(values) or encode_float(values, rest)
     facts: Dict[str, Any] = {"versions": versions()}
     if source.top1 is not None:
         facts["checkpoint_top1"] = source.top1
-    return Packed(models.identity(model), dict(sorted(tensors.items())), facts)
+    about = {
+        "batch_norm": _about_norms(_norms(layers), fold_bn),
+        "preprocessing": preprocessing_of(model),
+        "classes": {"count": model.num_classes, "names": None},
+    }
+    return Packed(models.identity(model), dict(sorted(tensors.items())), facts, about=about)
+
+
+def _about_norms(norms: List[Tuple[str, float]], folded: bool) -> Dict[str, Any]:
+    epsilons = sorted({epsilon for _, epsilon in norms})
+    if len(epsilons) > 1:
+        raise ValueError(f"batch normalizations must have one epsilon to be packed, got {epsilons}")
+    rows = _FOLDED_PARTS if folded else _NORM_PARTS
+    return {"rows": list(rows), "epsilon": epsilons[0]} if epsilons else {}
+
+
+def preprocessing_of(model: Classifier) -> Dict[str, Any]:
+    """JSON object that says how an image becomes the model's input."""
+    spec = model.inputs()[0]
+    size, dtype = spec.shape.as_list()[1], spec.dtype.name
+    result = {"size": [size, size], "dtype": dtype, "range": [0, 255], "subtracts": None}
+    if dtype == "float32":
+        result.update(channels="RGB", resize="both edges, by area", resize_to=size, crop=None)
+        result["subtracts"] = "mean image of the training set"
+    elif isinstance(model, AlexNet):
+        edge = both_edges(size)
+        result.update(channels="BGR", resize="both edges, linear", resize_to=edge, crop="centre")
+    else:
+        edge = shorter_edge(size)
+        result.update(channels="BGR", resize="shorter edge, cubic", resize_to=edge, crop="centre")
+    return result
 
 
 def check_finite(source: Checkpoint, variables: Values) -> None:
@@ -156,9 +191,10 @@ def _values(packed: Packed, layers: List[Layer]) -> Values:
     values: Values = {}
     left = dict(packed.tensors)
     for scope, epsilon in _norms(layers):
-        if scope not in left:
-            raise EncodingError(f"lacks {scope}")
-        values.update(_norm_values(scope, left.pop(scope), epsilon))
+        name = scope if scope in left else scope + _ALL_PARTS  # the former in format 2
+        if name not in left:
+            raise EncodingError(f"lacks {name}")
+        values.update(_norm_values(scope, left.pop(name), epsilon))
     for name, tensor in left.items():
         if shapes.get(name) != tensor.shape:
             expected = shapes.get(name, "no such tensor")
