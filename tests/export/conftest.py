@@ -2,7 +2,9 @@
 
 import pytest
 
+from sspq.export.packed import container
 from tests.export.models import Saved, small, unchanged
+from tests.export.packed_files import packed
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,11 @@ def saved(tmp_path_factory):
         return made[key]
 
     return checkpoint
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Path of a packed file with a tensor of each scheme."""
+    path = str(tmp_path / "m.sspq.safetensors")
+    container.write(path, packed())
+    return path

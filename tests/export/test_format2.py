@@ -14,7 +14,7 @@ import safetensors.numpy
 from sspq.export.packed import container, format2
 from sspq.export.packed.container import PackedFileError
 from sspq.export.packed.pack import pack, unpack
-from tests.export.test_container import content, header, packed, with_checksum, with_content
+from tests.export.packed_files import content, header, packed, with_checksum, with_content
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "..", "golden")
 NETWORK = os.path.join(GOLDEN, "format2.sspq.safetensors")  # SSPQ34 of golden weights

@@ -16,7 +16,7 @@ from sspq import models
 from sspq.export.packed import container
 from sspq.export.packed.encoding import decode
 from sspq.export.packed.pack import pack, preprocessing_of, unpack
-from tests.export.test_container import content, packed
+from tests.export.packed_files import content, packed
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 READER = os.path.join(ROOT, "examples", "read_packed.py")
