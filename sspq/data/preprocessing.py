@@ -1,6 +1,9 @@
 """How an image becomes the input of a model."""
 
 from dataclasses import dataclass
+from typing import Any, Dict
+
+from sspq.data.ilsvrc.augment import both_edges, shorter_edge
 
 FITS = ("resize", "crop", "stretch")
 
@@ -32,6 +35,24 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ValueError(f"`fit` must be one of {FITS}, got {self.fit!r}")
+
+    def describe(self) -> Dict[str, Any]:
+        """The steps as a JSON object, for files that leave the package."""
+        resize, edge = {
+            "resize": ("both edges, by area", self.size),
+            "crop": ("shorter edge, cubic", shorter_edge(self.size)),
+            "stretch": ("both edges, linear", both_edges(self.size)),
+        }[self.fit]
+        return {
+            "size": [self.size, self.size],
+            "channels": self.channels,
+            "dtype": self.dtype,
+            "range": [0, 255],
+            "resize": resize,
+            "resize_to": edge,
+            "crop": None if self.fit == "resize" else "centre",
+            "subtracts": "mean image of the training set" if self.mean_image else None,
+        }
 
     @property
     def stretches(self) -> bool:

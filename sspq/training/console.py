@@ -2,6 +2,8 @@
 
 import logging
 
+from tensorpack.utils import logger as _  # noqa: F401  whose handlers get the filters
+
 from sspq.compat import tf
 
 # Tensorpack's sources that tell how a run is going. The others print every layer and every list of

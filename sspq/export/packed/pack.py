@@ -8,7 +8,6 @@ from sspq import models
 from sspq.analysis.environment import versions
 from sspq.analysis.layers import LINEAR, NORM, Layer, inference_graph, read_layers
 from sspq.checkpoints.source import Checkpoint, Values, read_values
-from sspq.data.ilsvrc.augment import both_edges, shorter_edge
 from sspq.export.packed.container import Packed, PackedFileError
 from sspq.export.packed.encoding import (
     MOST_BITS,
@@ -20,7 +19,6 @@ from sspq.export.packed.encoding import (
     encode_quantized,
     encode_uniform,
 )
-from sspq.models.alexnet import AlexNet
 from sspq.models.classifier import Classifier
 from sspq.quantizers.scope import WeightBits
 
@@ -89,7 +87,7 @@ def pack(
         facts["checkpoint_top1"] = source.top1
     about = {
         "batch_norm": _about_norms(_norms(layers), fold_bn),
-        "preprocessing": preprocessing_of(model),
+        "preprocessing": model.preprocessing.describe(),
         "classes": {"count": model.num_classes, "names": None},
     }
     return Packed(models.identity(model), dict(sorted(tensors.items())), facts, about=about)
@@ -101,23 +99,6 @@ def _about_norms(norms: List[Tuple[str, float]], folded: bool) -> Dict[str, Any]
         raise ValueError(f"batch normalizations must have one epsilon to be packed, got {epsilons}")
     rows = _FOLDED_PARTS if folded else _NORM_PARTS
     return {"rows": list(rows), "epsilon": epsilons[0]} if epsilons else {}
-
-
-def preprocessing_of(model: Classifier) -> Dict[str, Any]:
-    """JSON object that says how an image becomes the model's input."""
-    spec = model.inputs()[0]
-    size, dtype = spec.shape.as_list()[1], spec.dtype.name
-    result = {"size": [size, size], "dtype": dtype, "range": [0, 255], "subtracts": None}
-    if dtype == "float32":
-        result.update(channels="RGB", resize="both edges, by area", resize_to=size, crop=None)
-        result["subtracts"] = "mean image of the training set"
-    elif isinstance(model, AlexNet):
-        edge = both_edges(size)
-        result.update(channels="BGR", resize="both edges, linear", resize_to=edge, crop="centre")
-    else:
-        edge = shorter_edge(size)
-        result.update(channels="BGR", resize="shorter edge, cubic", resize_to=edge, crop="centre")
-    return result
 
 
 def check_finite(source: Checkpoint, variables: Values) -> None:
