@@ -15,7 +15,7 @@ from safetensors import safe_open
 from sspq import models
 from sspq.export.packed import container
 from sspq.export.packed.encoding import decode
-from sspq.export.packed.pack import pack, preprocessing_of, unpack
+from sspq.export.packed.pack import pack, unpack
 from tests.export.packed_files import content, packed
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
@@ -128,7 +128,7 @@ def test_the_header_is_within_its_bound(bits, fold_bn, saved, tmp_path):
     ],
 )
 def test_preprocessing_is_said(name, expected):
-    found = preprocessing_of(models.build(name))
+    found = models.build(name).preprocessing.describe()
     assert {key: found[key] for key in expected} == expected
     keys = set(re.findall(r"`(\w+)`", page().split("## Preprocessing")[1].split("## ")[0]))
     assert set(found) <= keys
