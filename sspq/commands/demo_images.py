@@ -6,8 +6,8 @@ from sspq.data.ilsvrc import demo_tree
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("folder", help="folder to write")
+    p.add_argument("folder", metavar="DIR", help="folder to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    print(f"The demo's images are in {demo_tree.write(args.folder)}")
+    print(f"The images of the demo are in {demo_tree.write(args.folder)}")

@@ -3,18 +3,19 @@
 import argparse
 import json
 
-from sspq.commands.model_options import (
-    MODEL,
-    add_settings,
-    settings_of,
-)
+from sspq.commands.model_options import MODEL, add_settings, settings_of
 from sspq.inference import images, predictor
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("file", metavar="MODEL", help=MODEL)
-    p.add_argument("--data", required=True, help="digits, CIFAR-100's or ImageNet's folder")
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="held-out images: digits, or folder of CIFAR-100 or of ILSVRC",
+    )
+    p.add_argument("--json", action="store_true", help="JSON instead of text")
     add_settings(p)
 
 

@@ -1,4 +1,4 @@
-"""What the commands say about the files that they write."""
+"""Lines and checks about the files that commands write."""
 
 import struct
 
@@ -7,12 +7,13 @@ from sspq.export.packed import container
 
 
 def check_ending(output: str, ending: str) -> None:
+    """Raises ValueError unless the name of the output file has the ending."""
     if not output.endswith(ending):
         raise ValueError(f"`--output` must end in {ending}, got {output!r}")
 
 
 def size_line(path: str, size: int, packed: container.Packed) -> str:
-    """The file's size, beside that of its tensors with every code at its own bits."""
+    """The size of a packed file, and the sizes of its tensors and its header."""
     with open(path, "rb") as f:
         (length,) = struct.unpack("<Q", f.read(8))
     header = 8 + length

@@ -1,17 +1,12 @@
 """``python -m sspq pack``: a checkpoint to a packed file."""
 
 import argparse
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Optional
 
 import numpy as np
 
 from sspq.checkpoints.source import Checkpoint
-from sspq.commands.model_options import (
-    CHECKPOINT,
-    add_settings,
-    open_model,
-    settings_of,
-)
+from sspq.commands.model_options import CHECKPOINT, add_settings, open_model, settings_of
 from sspq.commands.output import check_ending, size_line
 from sspq.export.packed import container
 from sspq.export.packed.pack import RESTS, pack
@@ -20,25 +15,48 @@ from sspq.models import Classifier
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("checkpoint", help=CHECKPOINT)
-    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*" + container.SUFFIX)
+    p.add_argument("checkpoint", metavar="MODEL", help=CHECKPOINT)
+    p.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=f"file to write, ends in {container.ENDING}, such as model{container.SUFFIX}",
+    )
     p.add_argument(
         "--fold-bn", action="store_true", help="batch normalization as a factor and an offset"
     )
-    p.add_argument("--rest", choices=RESTS, default="float32", help="of what is not quantized")
+    p.add_argument(
+        "--rest",
+        choices=RESTS,
+        default="float32",
+        help="type of the tensors that are not quantized (default: %(default)s)",
+    )
     p.add_argument(
         "--linear-bits",
         dest="pack_linear_bits",
         type=int,
-        help="round a float32 last layer to 2 to 8 bits",
+        metavar="BITS",
+        help="bits to round a float32 last layer to, 2 to 8 (default: not rounded)",
     )
     p.add_argument(
         "--entropy-coded",
         action="store_true",
-        help="the codes compressed by LZMA as well; worth it for SLQ's",
+        help="LZMA compression of the codes as well; worth it for networks of SLQ",
     )
-    p.add_argument("--data", help="compare the logits of these test images, not of noise")
-    p.add_argument("--images", type=int, default=8, help="to compare the logits of; 0: none")
+    p.add_argument(
+        "--data",
+        metavar="DATA",
+        help="data set whose test images the logits are compared on: digits, or folder of "
+        "CIFAR-100 or of ILSVRC (default: images of noise)",
+    )
+    p.add_argument(
+        "--images",
+        type=int,
+        default=8,
+        metavar="N",
+        help="number of images to compare the logits of (default: %(default)s; 0: none)",
+    )
     add_settings(p, linear_bits=False)
 
 
@@ -61,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         _compare(source, packed, batches, args)
 
 
-def _images_to_compare(model: Classifier, data: str, count: int) -> Iterator[np.ndarray]:
+def _images_to_compare(model: Classifier, data: Optional[str], count: int) -> Iterator[np.ndarray]:
     if not data:
         return images.noise(model, count)
     return images.first(images.test_batches(model, data), count)
@@ -73,19 +91,19 @@ def _compare(
     batches: Iterable[np.ndarray],
     args: argparse.Namespace,
 ) -> None:
-    """Runs both on the same images and tells the difference of the logits."""
+    """Prints the largest difference of the logits of checkpoint and packed file."""
     before = predictor.of_checkpoint(source)
     settings = {k: v for k, v in settings_of(args).items() if k == "data_format"}
     after = predictor.of_packed(packed, **settings)
     count, same, off, largest = 0, 0, 0.0, 0.0
     for batch in batches:
-        one, other = [images.check_finite(p.logits(batch)) for p in (before, after)]
+        expected, logits = [images.check_finite(p.logits(batch)) for p in (before, after)]
         count += len(batch)
-        same += int((other.argmax(1) == one.argmax(1)).sum())
-        off = max(off, np.abs(other - one).max())
-        largest = max(largest, np.abs(one).max())
-    what = "test images" if args.data else "images of noise"
+        same += int((logits.argmax(1) == expected.argmax(1)).sum())
+        off = max(off, np.abs(logits - expected).max())
+        largest = max(largest, np.abs(expected).max())
+    kind = "test images" if args.data else "images of noise"
     print(
-        f"logits of {count} {what}{', all there are' if count < args.images else ''}: off by "
+        f"logits of {count} {kind}{', all there are' if count < args.images else ''}: off by "
         f"at most {off:.2g}, of {largest:.2g}; the largest is the same in {same}"
     )

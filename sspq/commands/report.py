@@ -7,7 +7,11 @@ from sspq.figures import chain, slq
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("folder", help="log folder of the chain, with s1/ and s2/ in it, or of SLQ")
+    p.add_argument(
+        "folder",
+        metavar="DIR",
+        help="log folder of a chain, with s1/ and s2/ in it, or of a run of SLQ or MLQ",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -16,5 +20,5 @@ def run(args: argparse.Namespace) -> None:
         written = f"report.json, {slq.STAGES} and {slq.LAYERS}"
     else:
         print(chain.report_chain(args.folder))
-        written = "report.json and curves.png"
+        written = f"report.json and {chain.CURVES}"
     print(f"\n{written} are in {os.path.abspath(args.folder)}")

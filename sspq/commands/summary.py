@@ -7,21 +7,26 @@ from sspq.analysis.layers import inference_graph
 from sspq.analysis.published import compare_with_published
 from sspq.analysis.summary import summarize
 from sspq.checkpoints.source import check_fits
-from sspq.commands.model_options import (
-    CHECKPOINT,
-    add_settings,
-    open_model,
-    settings_of,
-)
+from sspq.commands.model_options import CHECKPOINT, add_settings, open_model, settings_of
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--checkpoint", metavar="F", help=CHECKPOINT)
-    p.add_argument("--top1", type=float, help="in percent, for the information density")
+    p.add_argument("--checkpoint", metavar="MODEL", help=CHECKPOINT)
+    p.add_argument(
+        "--top1",
+        type=float,
+        metavar="PERCENT",
+        help="top-1 in percent, for the information density (default: that of the run's report)",
+    )
     formats = p.add_mutually_exclusive_group()
-    for name in ("json", "csv", "markdown"):
+    for name, text in (("json", "JSON"), ("csv", "CSV"), ("markdown", "Markdown")):
         formats.add_argument(
-            "--" + name, dest="format", action="store_const", const=name, default="table"
+            "--" + name,
+            dest="format",
+            action="store_const",
+            const=name,
+            default="table",
+            help=f"{text} instead of text",
         )
     add_settings(p)
 

@@ -12,8 +12,10 @@ from sspq.files import replacing
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("file", help="packed file")
-    p.add_argument("-o", "--output", required=True, metavar="FILE", help="*.npz")
+    p.add_argument("file", metavar="FILE", help="packed file")
+    p.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="file to write, ends in .npz"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
