@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sspq.analysis import environment
-from sspq.commands.main import main
+from sspq.commands.main import COMMANDS, main, parser
 from sspq.compat import TF_VERSION, tf
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
@@ -95,3 +95,10 @@ def test_an_unknown_command_shows_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
     assert stop.value.code == 2 and "usage: python -m sspq" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_of_a_command_has_a_help_text(name):
+    [commands] = [a for a in parser([name])._actions if a.dest == "command"]
+    actions = commands.choices[name]._actions
+    assert len(actions) > 1 and [a.dest for a in actions if not a.help] == []
