@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sspq.ops.conv import fast_pointwise
     from sspq.ops.shift2d import shift2d
 
-# Public name: (module that holds it, name there).
+# Public name: (module of its definition, name in that module).
 _NAMES = {
     "AlexNet": ("sspq.models", "AlexNet"),
     "CifarSSPQ34": ("sspq.models", "CifarSSPQ34"),

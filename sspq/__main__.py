@@ -1,7 +1,9 @@
+"""``python -m sspq``, see :mod:`sspq.commands.main`."""
+
 import os
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow says anything
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # ahead of TensorFlow's first message
 
 from sspq.commands.main import main  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Errors that end a program with one line and exit status 2, and what that line says."""
+"""User errors: they end a program with one line and exit status 2."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from typing import Optional
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Whether an error is told in one line.
+    """Whether an error is the user's to mend, so that one line tells it.
 
-    Such are ``ValueError``, ``OSError`` and ``MemoryError``, a missing compiled library, and
+    User errors are ``ValueError``, ``OSError`` and ``MemoryError``, a missing compiled library, and
     TensorFlow's error for exhausted memory, which it raises for a full disk as well.
     """
     if isinstance(error, (ValueError, OSError, MemoryError)):
@@ -18,7 +18,7 @@ def is_user_error(error: BaseException) -> bool:
 
         if isinstance(error, BackendError):
             return True
-    if "tensorflow" not in sys.modules:  # what nobody has imported has raised nothing
+    if "tensorflow" not in sys.modules:  # not imported, it has raised nothing
         return False
     from sspq.oplib import OpLibraryError
 
@@ -31,17 +31,23 @@ def wants_traceback() -> bool:
 
 
 def one_line_message(error: BaseException, batch: Optional[int] = None) -> str:
-    """The line to print for a user error; where memory ran out, with the batch that took it."""
+    """The line to print for a user error.
+
+    Args:
+        error: an error for which :func:`is_user_error` holds.
+        batch: number of images a step, which the line names where memory ran out (default: not
+            named).
+    """
     if not _is_exhausted(error):
         return str(error)
-    first = str(error).split("\n")[0]  # the rest are hints for programmers, and where ops were made
+    first = str(error).split("\n")[0]  # hints for programmers and tracebacks of ops follow
     if batch is None or not (isinstance(error, MemoryError) or "OOM" in first):
         return first
-    return f"out of memory with a `--batch` of {batch}, a smaller one takes less: {first}"
+    return f"out of memory with a `--batch` of {batch}, a smaller batch takes less: {first}"
 
 
 def _is_exhausted(error: BaseException) -> bool:
-    """Whether too little memory is left, of the machine or a GPU."""
+    """Whether the memory of the machine or of a GPU is exhausted."""
     if isinstance(error, MemoryError):
         return True
     if "tensorflow" not in sys.modules:

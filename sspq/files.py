@@ -1,15 +1,15 @@
-"""Files that are either whole or not there."""
+"""Files that are whole or absent, whenever the process is killed."""
 
 import json
 import os
 from contextlib import contextmanager
 from typing import Any, Iterator, Union
 
-_MARK = ".sspq-tmp"  # no file of a user has it in its name
+_MARK = ".sspq-tmp"  # part of no name of a user's file
 
 
 def temporary_name(path: str) -> str:
-    """Where to write what becomes ``path`` when it is whole; it has the same ending."""
+    """The path to write to before it replaces ``path``; it has the same ending."""
     return path + _MARK + os.path.splitext(path)[1]
 
 
@@ -17,7 +17,7 @@ def temporary_name(path: str) -> str:
 def replacing(path: str) -> Iterator[str]:
     """The :func:`temporary_name` of a file to write, which then replaces ``path``.
 
-    An error leaves ``path`` as it was, and nothing else.
+    An error leaves ``path`` as it was, and no temporary file.
     """
     temporary = temporary_name(path)
     try:

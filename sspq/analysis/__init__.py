@@ -1,1 +1,1 @@
-"""What is read off a model's graph: layers, bytes, work; and what computes it here."""
+"""Layers, bytes and work of a model, read off its graph; results; versions and devices."""

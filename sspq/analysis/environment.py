@@ -1,4 +1,4 @@
-"""Versions and devices: what a bug report needs, and what a result depends on."""
+"""Versions and devices, which bug reports need and results depend on."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ OPS = (
 
 
 def versions() -> Dict[str, str]:
-    """Versions of everything that computes."""
+    """The versions of Python and of the packages that compute results."""
     import tensorpack
 
     return {
@@ -36,7 +36,7 @@ def versions() -> Dict[str, str]:
 
 
 def registered_kernels(op_name: str) -> List[str]:
-    """Kernels of an op in this process, as "CPU float32"."""
+    """The kernels of an op that this process has registered, each as "CPU float32"."""
     from tensorflow.python.framework import kernels
 
     names = []
@@ -47,19 +47,22 @@ def registered_kernels(op_name: str) -> List[str]:
 
 
 def slq_state() -> str:
-    """Which implementation SLQ's k-means uses, and why if it is not the compiled one."""
+    """The implementation of SLQ's k-means, with the reason if it is not the compiled one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             name = backend.backend_name()
         native.load()
         return name
-    except (ImportError, OSError) as e:  # numpy is used, or nothing
+    except (ImportError, OSError) as e:  # numpy computes, or nothing does
         return f"{'none' if isinstance(e, backend.BackendError) else name} ({e})"
 
 
 def environment() -> Dict[str, Any]:
-    """The whole state, as plain values. Never raises: what is wrong is part of the answer."""
+    """Versions, platform, devices, op library and kernels, as values for JSON.
+
+    A library that cannot be loaded raises nothing: its error is the value ``library_error``.
+    """
     from tensorflow.python.client import device_lib
 
     result: Dict[str, Any] = {
@@ -83,7 +86,7 @@ def environment() -> Dict[str, Any]:
 
 
 def format_environment(state: Dict[str, Any]) -> str:
-    """The same as text for a bug report."""
+    """The result of :func:`environment` as text for a bug report."""
     lines = [f"{name:<16} {version}" for name, version in state["versions"].items()]
     lines += [
         f"{name:<16} {state[name]}"

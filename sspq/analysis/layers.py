@@ -1,4 +1,4 @@
-"""The layers of a model, read off its graph: what computes, with which variables, how much."""
+"""The layers of a model, read off its graph: kinds, variables and work."""
 
 import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
@@ -8,7 +8,7 @@ from tensorpack.tfutils.tower import TowerContext
 
 from sspq.compat import tf
 
-# The kinds that multiply, by what the summary counts apart.
+# Kinds of layers: first those whose work the summary counts, each apart, then the others.
 POINTWISE, SPATIAL, LINEAR, SHIFT = "1x1", "spatial", "linear", "shift"
 NORM, POOL, LRN, UNKNOWN = "batch norm", "pool", "lrn", "unknown"
 
@@ -31,16 +31,17 @@ class Layer(NamedTuple):
     """One layer for one image.
 
     Attributes:
-        name: the variable scope, or the op's name where there are no variables.
+        name: variable scope, or name of the op where there are no variables.
         kind: "1x1", "spatial" (any other convolution), "linear", "shift", "batch norm", "pool",
             "lrn" or "unknown".
-        window: height, width and stride of a kernel or pool as "3x3/2", else "".
-        output: ``(height, width, channels)`` in any layout, or ``(features,)``; None if not known.
-        variables: (name, shape, whether it is trainable) of each.
-        input_bits: of the values that it reads: 32, or fewer where a quantizer gives them.
+        window: height, width and stride of a kernel or pool as "3x3/2"; "" for other kinds.
+        output: shape of the output, ``(height, width, channels)`` in any layout or
+            ``(features,)``; None if unknown.
+        variables: variables of the layer, each as (name, shape, whether it is trainable).
+        input_bits: bits of the values that the layer reads: 32, or fewer after a quantizer.
         work: multiply-adds of a convolution or matrix, taps of a shift; 0 for the other known
-            kinds, None where it is not known.
-        epsilon: of a batch normalization, else None.
+            kinds, None if unknown.
+        epsilon: epsilon of a batch normalization; None for other kinds (default: None).
     """
 
     name: str
@@ -54,7 +55,12 @@ class Layer(NamedTuple):
 
 
 def inference_graph(model: Any, batch: Optional[int] = 1) -> Any:
-    """A graph of its own that infers ``batch`` images (None: any number) with the model."""
+    """The inference graph of a model.
+
+    Args:
+        model: model as :func:`read_layers` takes it.
+        batch: number of images (default: 1; None: any number).
+    """
     with tf.Graph().as_default() as graph:
         inputs = [
             tf.placeholder(s.dtype, [batch] + s.shape.as_list()[1:], s.name) for s in model.inputs()
@@ -67,14 +73,14 @@ def inference_graph(model: Any, batch: Optional[int] = 1) -> Any:
 def read_layers(model: Any, graph: Any = None) -> List[Layer]:
     """The layers between the model's first input and its ``logits``, in the order of the graph.
 
-    Whatever is not recognised is a layer of the kind "unknown": an op of a type that this module
-    does not know, and variables that no known op reads.
+    An op of a type that this module does not know is a layer of the kind "unknown", and so are
+    variables that no known op reads.
 
     Args:
-        model: a :class:`sspq.models.classifier.Classifier`, or any tensorpack ``ModelDesc`` with
-            a tensor ``logits``.
-        graph: of the model, if there is one already, such as :func:`inference_graph` gives. With
-            any number of images, outputs and work are not known.
+        model: :class:`sspq.models.classifier.Classifier`, or any tensorpack ``ModelDesc`` with a
+            tensor ``logits``.
+        graph: inference graph of the model (default: :func:`inference_graph` of one image). In a
+            graph for any number of images, outputs and work are unknown.
     """
     if graph is None:
         graph = inference_graph(model)
@@ -107,9 +113,9 @@ def _behind(ops: Iterable[Any]) -> Set[Any]:
 
 
 def quantized_bits(tensor: Any) -> int:
-    """Bits of the activation quantizer that gave the tensor's values, 32 if none did.
+    """Bits of the activation quantizer whose output the tensor is, 32 if there is none.
 
-    Looks through ops that only pass values on. A shift interpolates: what it gives is float32.
+    Ops that only pass values on are looked through. A shift interpolates: its output is float32.
     """
     op = tensor.op
     if op.type in ("Identity", "Reshape", "Transpose", "MaxPool", "Squeeze", "Split", "IdentityN"):
@@ -141,7 +147,7 @@ def _elements(shape: Any) -> Optional[int]:
 
 
 class _Reader:
-    """Gathers what belongs to each layer while the ops pass by."""
+    """Gathers the layers from the ops of a graph, read one by one."""
 
     def __init__(self, graph: Any, data_format: str) -> None:
         self._data_format = data_format
@@ -155,7 +161,7 @@ class _Reader:
     def read(self, op: Any) -> None:
         if op.type in _PLAIN:
             return
-        for kind, work, weights in self._what(op):
+        for kind, work, weights in self._recognised(op):
             self._add(op, kind, work, weights)
 
     def _add(self, op: Any, kind: str, work: Optional[int], weights: List[Any]) -> None:
@@ -175,10 +181,10 @@ class _Reader:
         )
         key = name if names else op.name  # one op is one layer, unless it shares its variables
         before = self._layers.get(key)
-        self._layers[key] = layer if before is None else _together(before, layer)
+        self._layers[key] = layer if before is None else _joined(before, layer)
 
     def layers(self) -> List[Layer]:
-        """What was read, with all variables, each at the layer of its scope."""
+        """The layers of the ops read, with all variables, each at the layer of its scope."""
         own: Dict[str, List[Any]] = {key: [] for key in self._layers}
         for variable in self._variables.values():
             own.setdefault(_scope(variable[0]), []).append(variable)
@@ -189,8 +195,8 @@ class _Reader:
             for key, variables in own.items()
         ]
 
-    def _what(self, op: Any) -> List[Tuple[str, Optional[int], List[Any]]]:
-        """Kind, work and weights of what an op computes: two layers, where it joins them."""
+    def _recognised(self, op: Any) -> List[Tuple[str, Optional[int], List[Any]]]:
+        """Kind, work and weights of the layers that an op computes: two for a fused op."""
         inputs, out = list(op.inputs), _elements(op.outputs[0].shape)
         if op.type in _CONVOLUTIONS:
             height, width, depth, _ = inputs[1].shape.as_list()
@@ -210,7 +216,7 @@ class _Reader:
         return [(UNKNOWN, None, [])]
 
     def _axes(self, op: Any) -> Tuple[int, int, int]:
-        """Where height, width and channels are."""
+        """The axes of height, width and channels."""
         names = [a.name for a in op.op_def.attr]
         named = op.get_attr("data_format").decode() if "data_format" in names else ""
         return (2, 3, 1) if (named or self._data_format) == "NCHW" else (1, 2, 3)
@@ -241,8 +247,8 @@ def _times(outputs: Optional[int], each: Optional[int]) -> Optional[int]:
     return None if outputs is None or each is None else outputs * each
 
 
-def _together(a: Layer, b: Layer) -> Layer:
-    """A layer that several ops compute, as the groups of a convolution: channels add up."""
+def _joined(a: Layer, b: Layer) -> Layer:
+    """The layer of two ops, as the groups of a convolution: channels add up."""
     if a.kind != b.kind or not a.output or not b.output or a.work is None or b.work is None:
         return a._replace(kind=UNKNOWN, work=None, output=None)
     return a._replace(output=a.output[:-1] + (a.output[-1] + b.output[-1],), work=a.work + b.work)

@@ -1,4 +1,4 @@
-"""The sizes that were published for networks, beside those of their graphs."""
+"""Published sizes of networks, beside those of their graphs."""
 
 from typing import Optional
 
@@ -16,7 +16,14 @@ def trainable_size(model: Classifier) -> ModelSize:
 
 
 def compare_with_published(name: str) -> Optional[str]:
-    """The published size beside the graph's, as one line; None if none was published."""
+    """The published size beside that of the graph, as one line.
+
+    Args:
+        name: name of a model in :data:`sspq.models.MODELS`.
+
+    Returns:
+        The line, None if no size was published for the model.
+    """
     published = MODELS[name].published
     if published is None:
         return None

@@ -1,4 +1,4 @@
-"""Results to compare: what the authors published, and what one's own runs measured."""
+"""Results to compare: those that the authors published, and those that runs measured."""
 
 import csv
 import glob
@@ -21,10 +21,9 @@ KINDS = (PUBLISHED, READ_OFF, MEASURED, OTHER_DATA)
 
 PUBLISHED_CSV = os.path.join(os.path.dirname(os.path.abspath(__file__)), "published.csv")
 COLUMNS = ("model", "top1", "mb", "density", "read_off_plot", "source")
-# What of a report differs between runs of the same settings.
-_OF_A_RUN = {"seed", "top1", "top5", "seconds", "information_density", "versions"}
+# Fields of a report that differ between runs of the same settings.
+_FIELDS_OF_A_RUN = {"seed", "top1", "top5", "seconds", "information_density", "versions"}
 _IMAGENET = {"name": "ILSVRC folder", "classes": 1000, "test_images": 50000}
-
 
 _FIELDS = {
     "model": TEXT,
@@ -41,12 +40,12 @@ class Result(NamedTuple):
     """A network as a figure shows it.
 
     Attributes:
-        name: what the label says.
-        kind: of :data:`KINDS`.
-        top1: in percent; of several runs the mean.
+        name: text of the label.
+        kind: one of :data:`KINDS`.
+        top1: top-1 in percent; for several runs their mean.
         mb: size in MiB, which the papers call MB.
-        density: as published, or computed from ``top1`` and ``mb``.
-        top1_range: least and largest of the runs.
+        density: information density, as published or computed from ``top1`` and ``mb``.
+        top1_range: least and largest top-1 of the runs, in percent.
     """
 
     name: str
@@ -58,10 +57,13 @@ class Result(NamedTuple):
 
 
 def published(path: str = PUBLISHED_CSV) -> List[Result]:
-    """The rows of a CSV file with :data:`COLUMNS`, by default the one of this package.
+    """The results in a CSV file.
+
+    Args:
+        path: CSV file with :data:`COLUMNS` (default: the file of this package).
 
     Raises:
-        ResultsError: there is no such file, or a row is not so.
+        ResultsError: the file is missing, has other columns, or a row has values of other kinds.
     """
     if not os.path.isfile(path):
         raise ResultsError(f"`--published`: there is no file {path}")
@@ -87,7 +89,11 @@ def _published(path: str, line: int, row: Dict[str, str]) -> Result:
 
 
 def measured(reports: Iterable[Dict[str, Any]]) -> List[Result]:
-    """One result for all runs that differ in no more than their seed, by their reports."""
+    """The results of runs; runs that differ in no more than their seed are one result.
+
+    Args:
+        reports: reports of the runs, as :func:`find_reports` gives them.
+    """
     groups: Dict[Tuple[Any, ...], List[float]] = {}
     for r in reports:
         data, bits = r["dataset"], r["bits"]
@@ -98,7 +104,7 @@ def measured(reports: Iterable[Dict[str, Any]]) -> List[Result]:
         if not is_imagenet:
             name += f", {data['name']}"
         kind = MEASURED if is_imagenet else OTHER_DATA
-        settings = {k: v for k, v in r.items() if k not in _OF_A_RUN}
+        settings = {k: v for k, v in r.items() if k not in _FIELDS_OF_A_RUN}
         key = (name, kind, r["quantized_bytes"], json.dumps(settings, sort_keys=True))
         groups.setdefault(key, []).append(r["top1"])
     results = []
@@ -118,25 +124,23 @@ def find_reports(patterns: Iterable[str]) -> List[Dict[str, Any]]:
 
     Args:
         patterns: files, folders that hold ``report.json`` at any depth, or patterns of either,
-            where ``**`` stands for any folders. The report of a chain stands for its steps. What
-            folders and patterns find beside such reports, as those of SLQ or of an evaluation, is
-            passed over.
+            where ``**`` stands for any folders. The report of a chain stands for its steps. Other
+            reports in folders, as those of SLQ or of an evaluation, are passed over.
 
     Raises:
-        ResultsError: a pattern finds no such report, a file that is named is none, or a report is
-            damaged.
+        ResultsError: a pattern finds no report of a run, a named file is no report of a run, or a
+            report is damaged.
     """
     found: Dict[str, Dict[str, Any]] = {}
     for pattern in patterns:
-        named = os.path.isfile(pattern)
-        places = [pattern] if named else glob.glob(pattern, recursive=True)
+        is_file = os.path.isfile(pattern)
+        places = [pattern] if is_file else glob.glob(pattern, recursive=True)
         paths = [p for place in places for p in _files(place)]
         runs = {path: steps for path in sorted(paths) for steps in [_steps(path)] if steps}
         if not paths:
-            raise ResultsError(f"`--reports`: nothing found by {pattern}")
+            raise ResultsError(f"`--reports`: no file is found by {pattern}")
         if not runs:
-            what = pattern if named else f"`--reports`: what is found by {pattern}"
-            raise ResultsError(f"{what} is not the report of a run")
+            raise ResultsError(f"`--reports`: {pattern} holds no report of a run")
         for step in itertools.chain.from_iterable(runs.values()):
             if step["top1"] is not None:
                 found[json.dumps(step, sort_keys=True)] = step
@@ -144,7 +148,7 @@ def find_reports(patterns: Iterable[str]) -> List[Dict[str, Any]]:
 
 
 def _steps(path: str) -> List[Dict[str, Any]]:
-    """The reports in a file, none if it holds anything else."""
+    """The reports in a file, an empty list if the file holds anything else."""
     report = read_json(path)
     steps = report.get("steps", {"": report}) if isinstance(report, dict) else None
     if not isinstance(steps, dict) or not all(_is_report(step) for step in steps.values()):

@@ -20,21 +20,21 @@ class ModelSize(NamedTuple):
 
 
 def count_of(shape: Tuple[int, ...]) -> int:
-    """The number of values in a tensor of that shape."""
+    """The number of values in a tensor of the shape."""
     return int(np.prod(shape, dtype=np.int64))
 
 
 def tensor_bytes(count: int, bits: int) -> int:
     """Bytes of ``count`` values of ``bits`` bits each, rounded up to whole bytes.
 
-    Beside them comes the scale that the quantizer needs to be undone: a float32 with 1 bit, none
-    with more, whose levels are fixed.
+    At 1 bit the float32 scale of the quantizer is counted too; at more bits the levels are fixed
+    and there is no scale.
     """
     return -(-count * bits // 8) + (4 if bits == 1 else 0)
 
 
 def codebook_bytes(count: int, centres: int) -> int:
-    """Bytes of ``count`` values that are one of ``centres``: an index each, and float32 centres."""
+    """Bytes of ``count`` values with a codebook: an index each, and ``centres`` float32 centres."""
     index_bits = max(1, (centres - 1).bit_length())
     return -(-count * index_bits // 8) + 4 * centres
 
@@ -44,9 +44,13 @@ def model_size(
     bits: WeightBits,
     centres: Mapping[str, int] = MappingProxyType({}),
 ) -> ModelSize:
-    """Sizes of the trainable ``variables`` (name, shape), see :func:`tensor_bytes`.
+    """The parameters and bytes of a model.
 
-    Those in ``centres`` have a codebook of so many values instead, see :func:`codebook_bytes`.
+    Args:
+        variables: trainable variables, each as (name, shape); see :func:`tensor_bytes`.
+        bits: bits of each variable.
+        centres: number of centres of each variable with a codebook, by name; see
+            :func:`codebook_bytes` (default: no codebooks).
     """
     parameters = quantized = 0
     for name, shape in variables:
@@ -60,7 +64,7 @@ def model_size(
 
 
 def information_density(top1_percent: float, size_bytes: int) -> Optional[float]:
-    """``log10(top-1 in percent / size in MiB)``, the papers' figure of merit; None without hits."""
+    """``log10(top-1 in percent / size in MiB)``, the papers' figure of merit; None at top-1 0."""
     if top1_percent <= 0 or size_bytes <= 0:
         return None
     return math.log10(top1_percent / (size_bytes / MIB))

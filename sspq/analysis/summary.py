@@ -1,4 +1,4 @@
-"""What a model consists of, layer by layer: parameters, bits, bytes and work."""
+"""A model layer by layer: parameters, bits, bytes and work."""
 
 import csv
 import io
@@ -19,16 +19,19 @@ class Row:
     """One layer.
 
     Attributes:
-        layer: the variable scope, or the op's name where there are no variables.
-        kind: see :class:`sspq.analysis.layers.Layer`.
-        window: height, width and stride as "3x3/2", where there are such.
-        output: ``(height, width, channels)`` in any layout, or ``(features,)``; None if unknown.
-        parameters: trainable values.
-        averages: values that are kept but not trained, the moving averages.
-        weight_bits: of each value of the largest trainable tensor.
-        activation_bits: of the values that the layer reads. What a shift interpolates is float32.
-        bytes: of the trainable values as :func:`sspq.analysis.size.tensor_bytes` counts them.
-        work: multiply-adds for one image; of a shift, the four taps of each value. None if unknown.
+        layer: variable scope, or name of the op where there are no variables.
+        kind: kind of the layer, see :class:`sspq.analysis.layers.Layer`.
+        window: height, width and stride as "3x3/2", or "".
+        output: shape of the output, ``(height, width, channels)`` in any layout or
+            ``(features,)``; None if unknown.
+        parameters: number of trainable values.
+        averages: number of values that are not trained, the moving averages.
+        weight_bits: bits of each value of the largest trainable tensor; None without one.
+        activation_bits: bits of the values that the layer reads; 32 after a shift, which
+            interpolates.
+        bytes: bytes of the trainable values, see :func:`sspq.analysis.size.tensor_bytes`.
+        work: multiply-adds for one image; for a shift, the four taps of each value; None if
+            unknown.
     """
 
     layer: str
@@ -45,13 +48,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the rows. ``unknown`` are the layers whose work is in no sum.
+    """Sums over the rows.
 
     Attributes:
-        parameters, averages: values, as in :class:`Row`.
-        float32_bytes, quantized_bytes: of the trainable values, all in float32 and as they are.
-        work: multiply-adds for one image by kind; of ``shift``, taps.
-        unknown: names of layers.
+        parameters, averages: numbers of values, as in :class:`Row`.
+        float32_bytes, quantized_bytes: bytes of the trainable values, all in float32 and at their
+            own bits.
+        work: multiply-adds for one image, by kind; for the kind "shift", taps.
+        unknown: names of the layers of unknown work, which is in no sum.
     """
 
     parameters: int
@@ -67,9 +71,10 @@ class Summary:
     """A model layer by layer. ``str(summary)`` is :meth:`table`.
 
     Attributes:
-        model: what the model says of itself.
-        rows, totals: see there.
-        top1: in percent, None if it was not measured.
+        model: description of the model by itself, ``model.describe()``.
+        rows: layers in the order of the graph.
+        totals: sums over the layers.
+        top1: top-1 in percent; None if it was not measured (default: None).
     """
 
     model: Dict[str, Any]
@@ -85,7 +90,11 @@ class Summary:
         return information_density(self.top1, self.totals.quantized_bytes)
 
     def table(self, style: str = "simple") -> str:
-        """Rows and totals as text, in a style of tabulate; "github" makes Markdown."""
+        """The rows, totals and facts as text.
+
+        Args:
+            style: table format of tabulate (default: "simple"; "github": Markdown).
+        """
         align = ["left", "left", "right"] + ["right"] * (len(_HEADER) - 3)
         rows = [_cells(row) for row in self.rows]
         rows.append(_total_cells(self.totals))
@@ -97,7 +106,7 @@ class Summary:
         return self.table("github")
 
     def to_json(self) -> str:
-        """Everything, as JSON."""
+        """Model, layers, totals, top-1 and information density as JSON."""
         value = dict(
             model=self.model,
             layers=[asdict(row) for row in self.rows],
@@ -196,15 +205,15 @@ def _row(layer: Layer, bits_of: Any) -> Row:
 
 
 def summarize(model: Any, top1: Optional[float] = None, graph: Any = None) -> Summary:
-    """Reads a model off its graph, and computes nothing.
+    """The summary of a model, read off its graph; nothing is computed.
 
-    Equal in both layouts. Whatever the graph does that is not recognised is listed as unknown.
+    It is equal in both layouts. Ops that are not recognised are layers of the kind "unknown".
 
     Args:
-        model: a :class:`sspq.models.classifier.Classifier`, or another tensorpack ``ModelDesc``
-            with a tensor ``logits``; without ``weight_bits`` its variables count as float32.
-        top1: in percent, for the information density.
-        graph: :func:`sspq.analysis.layers.inference_graph` of the model, if there is one already.
+        model: :class:`sspq.models.classifier.Classifier`, or another tensorpack ``ModelDesc`` with
+            a tensor ``logits``; without ``weight_bits`` its variables count as float32.
+        top1: top-1 in percent, for the information density (default: not measured).
+        graph: :func:`sspq.analysis.layers.inference_graph` of the model (default: a new one).
     """
     bits = getattr(model, "weight_bits", None)
     layers = read_layers(model, graph)

@@ -14,30 +14,30 @@ SETTINGS = "run.json"
 REPORT = "report.json"
 LOCK = ".lock"
 
-# What TensorFlow writes ahead of a checkpoint, of its state file and of the graph.
+# Temporary names of TensorFlow: of a checkpoint, its state file and the graph.
 _SAVING = re.compile(r"model-\d+_temp_[0-9a-f]+")  # a folder
-_UNFINISHED = re.compile(
+_TEMPORARY = re.compile(
     r"model-\d+\.(index|data-\d+-of-\d+)\.tempstate\d+"
     r"|(checkpoint|graph-[\d-]+\.meta)\.tmp[0-9a-f]+"
 )
 
 
 class RunFolderError(ValueError):
-    """The folder holds another run, or somebody is writing to it."""
+    """The folder holds another run, or another process is writing to it."""
 
 
 class RunFolder:
-    """Opens, and creates where needed, the folder of one run.
+    """The folder of one run, created where it is missing, and locked.
 
     Args:
-        path: of the folder.
-        settings: everything that the result depends on; JSON values.
-        resume: go on with what the folder holds.
-        wait: seconds to wait for another process to leave the folder.
+        path: path of the folder.
+        settings: values for JSON that the result depends on, by name.
+        resume: whether to go on with the run in the folder.
+        wait: seconds to wait for another process to leave the folder (default: 60).
 
     Raises:
         RunFolderError: the folder is in use, holds a run with other settings, holds a run while
-            ``resume`` is off, or results of nobody knows which run. Nothing in it was touched.
+            ``resume`` is off, or holds results without settings. Nothing in it is touched.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RunFolder:
         elif not isinstance(before, dict):
             raise RunFolderError(
                 f"`--log`: {path} holds checkpoints, a history or a report, but no {SETTINGS} "
-                "that says which run they are of; give another folder"
+                "with the settings of their run; give another folder"
             )
         elif not resume:
             raise RunFolderError(
@@ -73,24 +73,25 @@ class RunFolder:
             )
 
     def file(self, name: str) -> str:
+        """The path of a file in the folder."""
         return os.path.join(self.path, name)
 
     def report(self) -> Optional[Dict[str, Any]]:
-        """The report of a finished run, None while it is not finished."""
+        """The report of the run, None while the run has not finished."""
         return read_json(self.file(REPORT))
 
     def clear_leftovers(self) -> None:
-        """Removes what an interrupted save left behind, and nothing that a user put there."""
+        """Removes the temporary files of an interrupted save, and no file of a user."""
         for name in os.listdir(self.path):
             path = self.file(name)
             if os.path.isdir(path):
                 if _SAVING.fullmatch(name):
                     shutil.rmtree(path, ignore_errors=True)
-            elif _UNFINISHED.fullmatch(name) or is_temporary(name):
+            elif _TEMPORARY.fullmatch(name) or is_temporary(name):
                 os.remove(path)
 
     def _holds_results(self) -> bool:
-        """Whether there is anything to lose: a run that was refused at its start leaves nothing."""
+        """Whether the folder holds a checkpoint, history or report; a refused run leaves none."""
         return any(
             name in (REPORT, JSON_NAME, CSV_NAME) or name.endswith(".index")
             for name in os.listdir(self.path)
@@ -98,7 +99,7 @@ class RunFolder:
 
     def _acquire(self, wait: float) -> None:
         deadline = time.time() + wait
-        told = False
+        announced = False
         while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,7 +110,7 @@ class RunFolder:
                         f"`--log`: another process is writing to {self.path} and did not end "
                         f"within {wait:.0f} s"
                     ) from None
-                if not told:
+                if not announced:
                     print(f"waiting for the process that is writing to {self.path}", flush=True)
-                    told = True
+                    announced = True
                 time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What a run measured, epoch by epoch, in a file that survives a kill."""
+"""The measurements of a run, epoch by epoch, in files that survive a kill."""
 
 import csv
 import io
@@ -22,10 +22,10 @@ COLUMNS = (
 
 
 def read(folder: str) -> List[Row]:
-    """The rows of a run, one an epoch; empty when there are none.
+    """The rows of a run, one an epoch; empty without a history.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file is not JSON, or holds no list.
     """
     path = os.path.join(folder, JSON_NAME)
     rows = read_json(path)
@@ -37,7 +37,7 @@ def read(folder: str) -> List[Row]:
 
 
 def write(folder: str, rows: List[Row]) -> None:
-    """Writes the rows as JSON and as CSV."""
+    """Writes the rows into ``folder`` as JSON and as CSV."""
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -1,9 +1,9 @@
-"""What the fields of a run's JSON files must be."""
+"""Kinds of the fields of a run's JSON files, and their check."""
 
 import math
 from typing import Any, Mapping, Tuple
 
-# What a field of a JSON file must be, as errors say it, and the types that are so.
+# The kind of a field of a JSON file: its name in errors, and its Python types.
 Kind = Tuple[str, Tuple[type, ...]]
 NUMBER: Kind = ("a finite number", (int, float))
 NUMBER_OR_NULL: Kind = ("a finite number or null", (int, float, type(None)))
@@ -16,12 +16,12 @@ class ResultsError(ValueError):
 
 
 def check_fields(place: str, value: Any, fields: Mapping[str, Kind]) -> None:
-    """Refuses a value of a JSON file that is no object with these fields.
+    """Refuses a value of a JSON file that is no object with given fields.
 
     Args:
-        place: where the value is, which the error names.
-        value: as JSON gave it.
-        fields: by name; ``"a.b"`` is the field b of the object a.
+        place: place of the value, which the error names: a path, for instance.
+        value: value as JSON gives it.
+        fields: kinds of the fields by name; ``"a.b"`` is the field b of the object a.
 
     Raises:
         ResultsError: a field is missing or of another kind.
@@ -32,7 +32,7 @@ def check_fields(place: str, value: Any, fields: Mapping[str, Kind]) -> None:
             if not isinstance(found, dict) or key not in found:
                 raise ResultsError(f"{place}: `{name}` is missing")
             found = found[key]
-        # To Python true and false are numbers, and its JSON has NaN.
+        # In Python true and false are numbers, and its JSON has NaN.
         odd = isinstance(found, bool) or isinstance(found, float) and not math.isfinite(found)
         if odd or not isinstance(found, types):
             raise ResultsError(f"{place}: `{name}` must be {expected}, got {found!r}")

@@ -10,12 +10,12 @@ StageReport = Dict[str, Any]
 
 
 def stage_file(folder: str, stage: int) -> str:
-    """The report of a stage, from 1."""
+    """The path of the report of a stage; stages count from 1."""
     return os.path.join(folder, f"stage{stage}", REPORT)
 
 
 def read_stages(folder: str) -> List[StageReport]:
-    """The reports of a run's stages that have begun, in order."""
+    """The reports of the stages that have begun, in order."""
     found: List[StageReport] = []
     while True:
         report = read_json(stage_file(folder, len(found) + 1))

@@ -64,7 +64,7 @@ def test_a_run_without_a_hit_has_no_density_and_no_place():
 
 
 def test_wrong_files_are_named(tmp_path):
-    with pytest.raises(ResultsError, match="nothing found by .*x"):
+    with pytest.raises(ResultsError, match="no file is found by .*x"):
         results.find_reports([str(tmp_path / "x")])
     for name, value in (
         ("a", {"steps": {}}),
@@ -74,7 +74,7 @@ def test_wrong_files_are_named(tmp_path):
     ):
         path = tmp_path / name
         path.write_text(json.dumps(value))
-        with pytest.raises(ResultsError, match=f"{name} is not the report of a run"):
+        with pytest.raises(ResultsError, match=f"{name} holds no report of a run"):
             results.find_reports([str(path)])
     rows = tmp_path / "rows.csv"
     with pytest.raises(ResultsError, match="there is no file .*rows.csv"):
@@ -95,7 +95,7 @@ def test_what_is_found_beside_reports_of_runs_is_passed_over(tmp_path):
         path.write_text(json.dumps({"model": "LeNet", "top1": 99.0}))
     [report] = results.find_reports([str(tmp_path / "**" / "report.json")])
     assert report["top1"] == 90.0
-    with pytest.raises(ResultsError, match="slq is not the report of a run"):
+    with pytest.raises(ResultsError, match="slq holds no report of a run"):
         results.find_reports([str(tmp_path / "slq")])
 
 

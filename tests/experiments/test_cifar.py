@@ -171,7 +171,7 @@ def test_a_fresh_run_leaves_checkpoints_alone_that_no_run_json_explains(s1, tmp_
     before = sorted(os.listdir(str(tmp_path)))
     for options in ((), ("--resume",)):
         assert script("s1", "--max_epoch", 4, "--log", tmp_path, *options) == 2
-        assert "but no run.json that says which run they are of" in capsys.readouterr().err
+        assert "but no run.json with the settings of their run" in capsys.readouterr().err
     assert sorted(os.listdir(str(tmp_path))) == sorted([".lock"] + before)
 
 

@@ -9,7 +9,7 @@ from sspq.compat import tf
 from sspq.experiments.script import main
 from sspq.training.console import quieten
 
-TOO_LARGE = "out of memory with a `--batch` of 256, a smaller one takes less: "
+TOO_LARGE = "out of memory with a `--batch` of 256, a smaller batch takes less: "
 
 
 def exhausted(text):

@@ -42,7 +42,7 @@ def test_a_run_that_was_refused_at_its_start_is_in_nobody_s_way(tmp_path):
 def test_settings_that_tell_nothing_count_as_none(tmp_path):
     begin(tmp_path)
     (tmp_path / "run.json").write_text("[]")
-    with pytest.raises(RunFolderError, match="no run.json that says which run they are of"):
+    with pytest.raises(RunFolderError, match="no run.json with the settings of their run"):
         RunFolder(str(tmp_path), SETTINGS, resume=True)
 
 
