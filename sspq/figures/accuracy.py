@@ -1,4 +1,4 @@
-"""The papers' two plots: top-1 against size, and information density by model."""
+"""The two plots of the papers: top-1 against size, and information density by model."""
 
 from typing import Any, Dict, List, Tuple
 
@@ -14,18 +14,23 @@ _STYLES: Dict[str, Tuple[str, str, bool, str]] = {
 }
 
 
-def _there(results: List[Result]) -> List[str]:
+def _kinds(results: List[Result]) -> List[str]:
+    """The kinds of the results, in the order of legends."""
     return [kind for kind in KINDS if any(r.kind == kind for r in results)]
 
 
 def draw_accuracy(results: List[Result], path: str) -> str:
-    """Top-1 in percent against MB on a logarithmic axis; returns ``path``.
+    """Draws top-1 in percent against MB on a logarithmic axis.
 
-    Several runs are one point at their mean, with a bar from the least to the largest.
+    Several runs are one point at their mean, with a bar from the least to the largest top-1.
+
+    Args:
+        results: results to draw.
+        path: path of the PNG file to write, which is returned.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 5.2))
-    for kind in _there(results):
+    for kind in _kinds(results):
         color, marker, filled, _ = _STYLES[kind]
         own = [r for r in results if r.kind == kind]
         axes.errorbar(
@@ -54,11 +59,16 @@ def draw_accuracy(results: List[Result], path: str) -> str:
 
 
 def draw_density(results: List[Result], path: str) -> str:
-    """``log10(top-1 in percent / MB)`` of each as a bar, the largest on top; returns ``path``."""
+    """Draws the information density of each result as a bar, the largest on top.
+
+    Args:
+        results: results to draw.
+        path: path of the PNG file to write, which is returned.
+    """
     plt = pyplot()
     rows = sorted(results, key=lambda r: r.density)
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.32 * len(rows)))
-    for kind in _there(rows):
+    for kind in _kinds(rows):
         color, _, _, hatch = _STYLES[kind]
         own = [(i, r.density) for i, r in enumerate(rows) if r.kind == kind]
         axes.barh(
@@ -74,7 +84,7 @@ def draw_density(results: List[Result], path: str) -> str:
         if r.density < 0:
             beside = {"xytext": (-4, 0), "ha": "right"}
         axes.annotate(
-            ("%.3g" if r.kind == READ_OFF else "%.3f") % r.density,
+            f"{r.density:.3g}" if r.kind == READ_OFF else f"{r.density:.3f}",
             (r.density, i),
             textcoords="offset points",
             va="center",

@@ -1,4 +1,4 @@
-"""Pictures that are whole or not there, legible in print and to colour-blind readers."""
+"""Canvas of the pictures: colours and labels legible in print and to colour-blind readers."""
 
 import math
 from typing import Any, Iterable, Tuple
@@ -7,14 +7,14 @@ from matplotlib.transforms import Bbox
 
 from sspq.files import replacing
 
-# Of the Okabe-Ito palette, which colour-blind readers can tell apart. What differs in colour
-# differs in shape as well, for print.
+# Colours of the Okabe-Ito palette, which colour-blind readers can tell apart. Marks of different
+# colours have different shapes as well, for print.
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 _LABEL = 8  # points
 
 
 def pyplot() -> Any:
-    """matplotlib's, drawing to files."""
+    """The module ``matplotlib.pyplot``, set to draw to files."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -24,7 +24,13 @@ def pyplot() -> Any:
 
 
 def save(figure: Any, path: str, dpi: int = 150) -> str:
-    """Writes a figure as a PNG file, closes it and returns ``path``."""
+    """Writes a figure as a PNG file, whole or not at all, and closes it.
+
+    Args:
+        figure: figure of matplotlib.
+        path: path of the file, which is returned.
+        dpi: pixels an inch (default: 150).
+    """
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
     pyplot().close(figure)
@@ -34,17 +40,19 @@ def save(figure: Any, path: str, dpi: int = 150) -> str:
 def place_labels(figure: Any, axes: Any, labels: Iterable[Tuple[str, Tuple[float, float]]]) -> None:
     """Writes texts beside points so that none covers another, a point or the frame.
 
-    Each takes the nearest free place around its point, and a thin line leads to it from afar.
+    Each text takes the nearest free place around its point; a thin line joins distant ones.
 
     Args:
+        figure: figure of the axes.
+        axes: axes to write into.
         labels: pairs (text, (x, y) in data coordinates).
 
     Raises:
-        ValueError: there is no room for all.
+        ValueError: the labels do not fit.
     """
     renderer = figure.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
-    unit = figure.dpi / 72.0  # pixels of a point
+    unit = figure.dpi / 72.0  # pixels a typographic point
     labels = sorted(labels, key=lambda label: -label[1][1])  # so that few lines cross
     points = [axes.transData.transform(xy) for _, xy in labels]
     taken = [Bbox.from_bounds(x - 5 * unit, y - 5 * unit, 10 * unit, 10 * unit) for x, y in points]

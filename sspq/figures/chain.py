@@ -10,7 +10,7 @@ from sspq.runs import history
 from sspq.runs.folder import REPORT
 from sspq.runs.schema import NUMBER, NUMBER_OR_NULL, OBJECT, TEXT, check_fields
 
-# Folder within the chain's, and what the table calls it.
+# Folder of a step within that of the chain, and title of the step.
 STEPS = (("float32", "float32"), ("s1", "S1"), ("s2", "S2"))
 CURVES = "curves.png"
 
@@ -39,7 +39,7 @@ class ChainError(ValueError):
 
 
 def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
-    """The steps' reports by name. S1 and S2 must be there; the float32 run may be.
+    """The reports of the steps by title: S1, S2, and the float32 run where there is one.
 
     Raises:
         ChainError: S1 or S2 has not finished.
@@ -64,7 +64,7 @@ def read_steps(folder: str) -> Dict[str, Dict[str, Any]]:
 
 
 def combine(steps: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
-    """The chain's report: what the steps have in common, then every step's own."""
+    """The report of the chain: the fields that the steps share, then the report of each step."""
     last = steps["S2"]
     shared = ("model", "variant", "dataset", "seed", "trainable_parameters", "versions")
     result = {name: last[name] for name in shared}
@@ -74,12 +74,12 @@ def combine(steps: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
     return result
 
 
-def _or_dash(form: str, value: Optional[float]) -> str:
-    return "-" if value is None else form % value
+def _or_dash(value: Optional[float], digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def table(steps: Dict[str, Dict[str, Any]]) -> str:
-    """The steps side by side. Without a float32 run its row gives the size alone."""
+    """The steps as rows of text. Without a float32 run its row gives the size alone."""
     header = (
         "step",
         "W",
@@ -95,18 +95,18 @@ def table(steps: Dict[str, Dict[str, Any]]) -> str:
     rows: List[tuple] = [header]
     if "float32" not in steps:
         size = steps["S1"]["float32_bytes"]
-        rows.append(("float32", 32, 32, "not run", "", size, f"{(size / MIB):.3f}", "", "", ""))
+        rows.append(("float32", 32, 32, "not run", "", size, f"{size / MIB:.3f}", "", "", ""))
     for title, r in steps.items():
         rows.append(
             (
                 title,
                 r["bits"]["weights"],
                 r["bits"]["activations"],
-                _or_dash("%.2f", r["top1"]),
-                _or_dash("%.2f", r["top5"]),
+                _or_dash(r["top1"], 2),
+                _or_dash(r["top5"], 2),
                 r["quantized_bytes"],
-                f"{(r['quantized_bytes'] / MIB):.3f}",
-                _or_dash("%.3f", r["information_density"]),
+                f"{r['quantized_bytes'] / MIB:.3f}",
+                _or_dash(r["information_density"], 3),
                 r["epochs"],
                 f"{r['seconds']:.0f}",
             )
@@ -125,8 +125,12 @@ def _history(folder: str) -> List[history.Row]:
 def draw_curves(folder: str, path: str) -> None:
     """Draws cost and top-1 by epoch, S1 then S2, and the float32 run where there is one.
 
+    Args:
+        folder: folder of the chain.
+        path: path of the PNG file to write.
+
     Raises:
-        ValueError: a step's history is damaged.
+        ValueError: the history of a step is damaged.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -15,13 +15,13 @@ from sspq.runs.stages import read_stages, stage_file
 STAGES = "stages.png"
 LAYERS = "layers"  # folder of the pictures of layers
 
-# Where a chain has the runs that are summed up.
+# Folders of a chain: of its float32 run and of its run of SLQ.
 FLOAT32, QUANTIZED = "float32", "slq"
 
 _BEFORE, _AFTER, _BETWEEN = canvas.GREY, canvas.BLUE, canvas.VERMILION
 _MOMENTS = ("before_freezing", "after_freezing", "after_training")
 
-# What tables and pictures need of a run's report, of a stage's, and of a layer in it.
+# Fields that tables and pictures need: of the report of a run, of a stage, and of its layers.
 _LIST: Kind = ("a list", (list,))
 _REPORT_FIELDS = {"float32.top1": NUMBER, "float32.top5": NUMBER, "float32_bytes": NUMBER}
 _STAGE_FIELDS = {
@@ -41,7 +41,7 @@ class StagesError(ValueError):
 
 
 def is_slq(folder: str) -> bool:
-    """Whether ``folder`` is a run of SLQ or MLQ, or a chain with one."""
+    """Whether ``folder`` holds a run of SLQ or MLQ, or a chain with such a run."""
     return bool(read_stages(folder) or read_stages(os.path.join(folder, QUANTIZED)))
 
 
@@ -60,7 +60,12 @@ def _read(folder: str) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
 
 
 def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
-    """Stage by stage: what is frozen, top-1 at the three moments, and bytes."""
+    """The stages as rows of text: frozen share, top-1 at three moments, and bytes.
+
+    Args:
+        report: report of the run.
+        stages: reports of its stages, in order.
+    """
     header = (
         "stage",
         "epochs",
@@ -76,18 +81,18 @@ def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
     size = report["float32_bytes"]
     rows: List[Tuple[Any, ...]] = [header]
     top1, top5 = f"{before['top1']:.2f}", f"{before['top5']:.2f}"
-    rows.append(("float32", "", "0.0", "", "", top1, top5, size, f"{(size / MIB):.3f}"))
+    rows.append(("float32", "", "0.0", "", "", top1, top5, size, f"{size / MIB:.3f}"))
     for stage in stages:
         accuracy = stage["accuracy"]
         rows.append(
             (
                 stage["stage"],
                 "-".join(str(epoch) for epoch in stage["epochs"]),
-                f"{(100 * stage['frozen_share']):.1f}",
+                f"{100 * stage['frozen_share']:.1f}",
                 *(f"{accuracy[moment]['top1']:.2f}" for moment in _MOMENTS),
                 f"{accuracy['after_training']['top5']:.2f}",
                 stage["bytes"],
-                f"{(stage['bytes'] / MIB):.3f}",
+                f"{stage['bytes'] / MIB:.3f}",
             )
         )
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(header))]
@@ -98,14 +103,14 @@ def table(report: Dict[str, Any], stages: List[Dict[str, Any]]) -> str:
 def _figure(path: str, width: float, draw: Any) -> None:
     figure, axes = canvas.pyplot().subplots(figsize=(width, 4))
     draw(axes)
-    # Below the picture: within it there is no place that no curve can come to.
+    # Below the axes: within them any place may have a curve.
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=3, frameon=False)
     figure.tight_layout()
     canvas.save(figure, path, dpi=100)
 
 
 def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
-    """Draws top-1 at the three moments of each stage, and the share of weights that are frozen."""
+    """Draws top-1 at the three moments of each stage, and the share of frozen weights."""
 
     def draw(axes: Any) -> None:
         places, values = [], []
@@ -113,14 +118,14 @@ def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
             places += [stage["stage"] - 1, stage["stage"] - 1, stage["stage"]]
             values += [stage["accuracy"][moment]["top1"] for moment in _MOMENTS]
         axes.plot(places, values, color="#bbbbbb", linewidth=1)
-        looks = (
-            # Smaller and smaller, since they may lie on each other.
+        markers = (
+            # Each marker is smaller than the one before it, since they may lie on each other.
             dict(color=_BEFORE, marker="o", markersize=12, fillstyle="none", label="before"),
             dict(color=_BETWEEN, marker="v", markersize=8, label="right after freezing"),
             dict(color=_AFTER, marker="s", markersize=3.5, label="after training"),
         )
-        for k, look in enumerate(looks):
-            axes.plot(places[k::3], values[k::3], linestyle="none", **look)
+        for k, marker in enumerate(markers):
+            axes.plot(places[k::3], values[k::3], linestyle="none", **marker)
         axes.set_xlabel("stages passed")
         axes.set_ylabel("top-1 on the test images (%)")
         axes.set_xticks(range(len(stages) + 1))
@@ -135,7 +140,7 @@ def draw_stages(stages: List[Dict[str, Any]], path: str) -> None:
 
 
 def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
-    """Draws one layer: the histogram of its float32 weights, its centres, and their members."""
+    """Draws a layer: the histogram of its float32 weights, its centres and their members."""
     before = next(s["layers"][name] for s in stages if "histogram" in s["layers"][name])[
         "histogram"
     ]
@@ -163,9 +168,10 @@ def draw_layer(name: str, stages: List[Dict[str, Any]], path: str) -> None:
 
 
 def report_slq(folder: str) -> str:
-    """Draws ``stages.png`` and ``layers/*.png`` into a run's folder, or a chain's, returns a table.
+    """Writes ``stages.png`` and ``layers/*.png`` into ``folder`` and returns the table.
 
-    A chain's folder gets the run's ``report.json`` too.
+    Args:
+        folder: folder of a run of SLQ or MLQ, or of a chain, which gets ``report.json`` as well.
 
     Raises:
         StagesError: the run has not finished.

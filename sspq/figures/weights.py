@@ -1,4 +1,4 @@
-"""Pictures of what a checkpoint has learned: shifts by layer, and levels of quantized weights."""
+"""Pictures of a checkpoint: shifts by layer, and levels of quantized weights."""
 
 from typing import Dict
 
@@ -6,23 +6,24 @@ import numpy as np
 
 from sspq.figures.canvas import BLUE, pyplot, save
 
-LEVEL_BITS = 8  # with more, levels are too many to tell apart
-_LIMIT = 99.0  # percent of the shifts that a picture has room for, at least
+LEVEL_BITS = 8  # most bits whose levels a picture can tell apart
+_PERCENTILE = 99.0  # of the shifts, which lies within the axes
 _COLUMNS = 4
 
 
 def draw_shifts(shifts: Dict[str, np.ndarray], path: str) -> str:
-    """A point for each channel's shift, a plot for each layer; returns ``path``.
+    """Draws a plot for each layer, with a point for the shift of each channel.
 
-    All have the same axes. A title tells how many shifts lie beyond them.
+    All plots have the same axes. Their titles give the number of shifts beyond the axes.
 
     Args:
-        shifts: ``[2, C]`` in input pixels by name of the layer: row 0 along the width, row 1 along
-            the height.
+        shifts: shifts of each layer by name, ``[2, C]`` in input pixels: row 0 along the width,
+            row 1 along the height.
+        path: path of the PNG file to write, which is returned.
     """
     plt = pyplot()
     every = np.concatenate([np.abs(s).max(0) for s in shifts.values()])
-    limit = max(1.0, np.ceil(2 * np.percentile(every, _LIMIT)) / 2) * 1.05
+    limit = max(1.0, np.ceil(2 * np.percentile(every, _PERCENTILE)) / 2) * 1.05
     rows = -(-len(shifts) // _COLUMNS)
     figure, grid = plt.subplots(
         rows, _COLUMNS, figsize=(8.5, 2.3 * rows + 0.4), sharex=True, sharey=True, squeeze=False
@@ -50,12 +51,13 @@ def draw_shifts(shifts: Dict[str, np.ndarray], path: str) -> str:
 
 
 def draw_levels(kernels: Dict[str, np.ndarray], bits: int, path: str) -> str:
-    """How often each level of a quantizer occurs, in all kernels and in each; returns ``path``.
+    """Draws the shares of the levels of a quantizer, in all kernels together and in each kernel.
 
     Args:
-        kernels: quantized values by name, all of ``bits`` bits.
-        bits: 1 to 8. The levels run from -1 to 1 in even steps; of 1 bit they are -E and E, of
-            each kernel's own E.
+        kernels: quantized values of the kernels by name, all of ``bits`` bits.
+        bits: bits of the quantizer, 1 to 8. The levels run from -1 to 1 in even steps; at 1 bit
+            they are -E and E, where E is the scale of the kernel.
+        path: path of the PNG file to write, which is returned.
     """
     plt = pyplot()
     levels = np.linspace(-1, 1, 2**bits)
@@ -70,14 +72,13 @@ def draw_levels(kernels: Dict[str, np.ndarray], bits: int, path: str) -> str:
         gridspec_kw={"height_ratios": (1.8, 0.15 * len(kernels))},
     )
     step = levels[1] - levels[0]
-    # A gap between bars would be narrower than a pixel where they are many.
+    # Between many bars, a gap would be narrower than a pixel.
     width = step * (0.9 if bits <= 5 else 1)
     above.bar(levels, 100 * (counts @ shares) / counts.sum(), width, color=BLUE)
     above.set_ylabel("weights (%)", fontsize=8)
+    unit = "bit" if bits == 1 else "bits"
     above.set_title(
-        "{:,} weights of {:d} kernels at {:d} bit{}".format(
-            counts.sum(), len(kernels), bits, "" if bits == 1 else "s"
-        ),
+        f"{counts.sum():,} weights of {len(kernels)} kernels at {bits} {unit}",
         fontsize=9,
     )
     edges = np.append(levels - step / 2, levels[-1] + step / 2)
@@ -93,7 +94,7 @@ def draw_levels(kernels: Dict[str, np.ndarray], bits: int, path: str) -> str:
 
 
 def _shares(values: np.ndarray, bits: int) -> np.ndarray:
-    """Of each level, from the lowest."""
+    """The share of each level in the values, from the lowest level."""
     if bits == 1:
         index = (values > 0).astype(int)
     else:

@@ -1,4 +1,4 @@
-"""Images for a model, prepared as when it was trained, and how many of them it gets right."""
+"""Images for a model, prepared as in its training, and the accuracy of the model on them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _IMAGE_FILES = (".jpeg", ".jpg", ".png", ".bmp")
 
 
 def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
-    """``[images, labels]`` of all held-out images.
+    """All held-out images in batches ``[images, labels]``.
 
     Args:
         model: SSPQ34, LeNet, or a network for ImageNet.
-        spec: for the first two what :func:`sspq.data.load` takes, else an ILSVRC folder.
+        spec: data set as :func:`sspq.data.load` takes it, for SSPQ34 and LeNet; else an ILSVRC
+            folder.
 
     Raises:
-        DataError: there are no such images, or they have classes that the model does not know.
+        DataError: the images are missing, or have labels beyond the classes of the model.
     """
     if model.preprocessing.mean_image:
         dataset = data.load(spec)
@@ -55,7 +56,12 @@ def test_batches(model: Classifier, spec: str) -> Iterator[Any]:
 
 
 def first(batches: Iterable[Any], count: int) -> Iterator[np.ndarray]:
-    """The images of the first ``count`` in batches of ``BATCH``, or of all if there are less."""
+    """The first ``count`` images, or all if there are fewer.
+
+    Args:
+        batches: batches ``[images, labels]`` of ``BATCH`` images.
+        count: number of images.
+    """
     left = range(count, 0, -BATCH)
     return (images[:n] for n, (images, _) in zip(left, batches))
 
@@ -74,12 +80,12 @@ def calibration_batches(model: Classifier, spec: str, count: int) -> Iterator[np
 
     Args:
         model: SSPQ34, LeNet, or a network for ImageNet.
-        spec: for the first two what :func:`sspq.data.load` takes; else a folder that has image
-            files in it or in its folders, as ILSVRC's ``train``.
-        count: how many, at most.
+        spec: data set as :func:`sspq.data.load` takes it, for SSPQ34 and LeNet; else a folder with
+            image files at any depth, such as ``train`` of ILSVRC.
+        count: number of images, at most.
 
     Raises:
-        DataError: there are no such images.
+        DataError: the images are missing, or ``count`` is below 1.
     """
     if count < 1:
         raise DataError(f"`--images` must be at least 1, got {count}")
@@ -105,14 +111,14 @@ def _spread(count: int, wanted: int) -> np.ndarray:
 
 
 def read_images(paths: Sequence[str]) -> list[np.ndarray]:
-    """JPEG, PNG or other files that OpenCV reads, in BGR, each of its own size.
+    """The images of JPEG, PNG or other files that OpenCV reads, in BGR, each of its own size.
 
     Raises:
-        DataError: a file is no image.
+        DataError: a file is missing or no image.
     """
     images = []
     for path in paths:
-        # Of a file that is not there OpenCV would print a line of its own.
+        # OpenCV would print a line of its own about a missing file.
         image = decode(path) if os.path.isfile(path) else None
         if image is None:
             raise DataError(f"{path}: is no image file that can be read")
@@ -123,15 +129,16 @@ def read_images(paths: Sequence[str]) -> list[np.ndarray]:
 def batch_of(
     model: Classifier, images: Sequence[np.ndarray], spec: str | None = None
 ) -> np.ndarray:
-    """Images of :func:`read_images` as a batch for the model.
+    """The images of :func:`read_images` as a batch for the model.
 
     Args:
         model: SSPQ34, LeNet, or a network for ImageNet.
-        images: of any sizes.
-        spec: for the first two the data set that it was trained on, whose mean image is subtracted.
+        images: images of any sizes.
+        spec: data set of the training of SSPQ34 or LeNet, whose mean image is subtracted
+            (default: none, for networks for ImageNet).
 
     Raises:
-        DataError: there is no ``spec`` where it is needed.
+        DataError: ``spec`` is missing for SSPQ34 or LeNet.
     """
     if not model.preprocessing.mean_image:
         augmentor = Augmentor(model.preprocessing.size, None, model.preprocessing.stretches)
@@ -151,14 +158,14 @@ def batch_of(
 def evaluate(predictor: Predictor, batches: Iterable[Any]) -> dict[str, float]:
     """Top-1, top-5 and cross-entropy, as :meth:`sspq.training.validation.Tally.result` gives them.
 
-    An image counts as right in the top k if less than k classes have a larger logit than its own.
+    An image is right in the top k if fewer than k classes have a larger logit than its label has.
     """
     tally = Tally()
     for images, labels in batches:
         logits = predictor.logits(images).astype(np.float64)
         own = logits[np.arange(len(labels)), labels]
         finite = np.isfinite(logits).all(1)
-        with np.errstate(invalid="ignore"):  # a cost that is NaN says enough
+        with np.errstate(invalid="ignore"):  # the cost is then NaN
             larger = (logits > own[:, None]).sum(1)
             most = logits.max(1)
             cost = most + np.log(np.exp(logits - most[:, None]).sum(1)) - own
@@ -168,10 +175,10 @@ def evaluate(predictor: Predictor, batches: Iterable[Any]) -> dict[str, float]:
 
 
 def check_finite(logits: np.ndarray) -> np.ndarray:
-    """The logits of images, as they are.
+    """The logits of images, unchanged.
 
     Raises:
-        ValueError: there are NaN or infinities among them.
+        ValueError: a logit is NaN or infinite.
     """
     if not np.isfinite(logits).all():
         raise ValueError("the logits of the images are not finite: the network has diverged")
@@ -179,10 +186,10 @@ def check_finite(logits: np.ndarray) -> np.ndarray:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of ``[N, num_classes]``.
+    """The softmax of logits ``[N, num_classes]``.
 
     Raises:
-        ValueError: there are NaN or infinities among the logits.
+        ValueError: a logit is NaN or infinite.
     """
     check_finite(logits)
     e = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))

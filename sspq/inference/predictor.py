@@ -1,4 +1,4 @@
-"""Logits of images from a checkpoint, a packed file or an ONNX file alike."""
+"""Predictors of a checkpoint, a packed file or an ONNX file, alike to their callers."""
 
 import json
 import os
@@ -26,9 +26,9 @@ class Predictor(NamedTuple):
     """A model that is ready to infer.
 
     Attributes:
-        model: what it was made from.
-        logits: of the model's input images, ``[N, num_classes]``.
-        kind: "checkpoint", "packed" or "onnx".
+        model: model of the file.
+        logits: function from a batch of input images of the model to logits ``[N, num_classes]``.
+        kind: kind of the file: "checkpoint", "packed" or "onnx".
     """
 
     model: Classifier
@@ -37,21 +37,23 @@ class Predictor(NamedTuple):
 
 
 def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
-    """Opens any of them.
+    """The predictor of a checkpoint, a packed file or an ONNX file.
 
     Args:
-        path: of a file that ends in ``.safetensors`` or ``.onnx``, or of a checkpoint, see
+        path: path of a file that ends in ``.safetensors`` or ``.onnx``, or of a checkpoint, see
             :func:`sspq.checkpoints.source.open_checkpoint`.
-        name, settings: of the model; files that hold it accept no other, packed ones
-            ``data_format``.
+        name: name of the model of a checkpoint, one of :data:`sspq.models.MODELS` (default: the
+            model that ``run.json`` describes). Other files name their model themselves.
+        settings: settings of the model of a checkpoint; ``data_format`` of a packed file; none of
+            an ONNX file.
 
     Raises:
-        ValueError: there is no such model, or it is damaged.
+        ValueError: the file is missing or damaged, or has no such setting.
     """
     if path.endswith((container.ENDING, ".onnx")):
         packed = path.endswith(container.ENDING)
         if name is not None or set(settings) - ({"data_format"} if packed else set()):
-            raise ValueError(f"{path} says itself which model it is; drop the options")
+            raise ValueError(f"{path} names its model and settings itself; drop the options")
         if path.endswith(".onnx"):
             return of_onnx(path)
         return of_packed(container.read(path), **settings)
@@ -59,19 +61,19 @@ def load(path: str, name: Optional[str] = None, **settings: Any) -> Predictor:
 
 
 def of_checkpoint(source: Checkpoint) -> Predictor:
-    """A checkpoint, its weights quantized once."""
+    """The predictor of a checkpoint."""
     restore = ExactRestore(source.prefix, parameters_only=True)
     return Predictor(source.model, _tensorflow(source.model, restore), "checkpoint")
 
 
 def of_packed(packed: container.Packed, **settings: Any) -> Predictor:
-    """A packed file's content, in the same graph without weight quantizers."""
+    """The predictor of the content of a packed file, in the graph without weight quantizers."""
     model = model_of(packed, **settings)
     return Predictor(model, _tensorflow(model, _PackedRestore(packed, model)), "packed")
 
 
 class _PackedRestore(SessionInit):
-    """Loads a packed file's values into a graph of its model."""
+    """Loads the values of a packed file into a graph of its model."""
 
     def __init__(self, packed: container.Packed, model: Classifier) -> None:
         self._packed = packed
@@ -84,11 +86,11 @@ class _PackedRestore(SessionInit):
 
 
 def of_onnx(path: str) -> Predictor:
-    """A file of :func:`sspq.export.onnx.graph.save`, in ONNX Runtime on the CPU.
+    """The predictor of a file of :func:`sspq.export.onnx.graph.save`, in ONNX Runtime on the CPU.
 
     Raises:
-        ValueError: it is missing, cannot be loaded, was not written by sspq, or onnxruntime is not
-            installed.
+        ValueError: the file is missing, cannot be loaded or was not written by sspq, or the package
+            onnxruntime is missing.
     """
     if not os.path.isfile(path):
         raise ValueError(f"there is no file {path}")
@@ -103,7 +105,9 @@ def of_onnx(path: str) -> Predictor:
         described = session.get_modelmeta().custom_metadata_map[METADATA]
         model = models.rebuild(json.loads(described))
     except KeyError as e:
-        raise ValueError(f"{path}: was not written by sspq: it says not which model it is") from e
+        raise ValueError(
+            f"{path}: metadata `{METADATA}` is missing: the file was not written by sspq"
+        ) from e
     except Exception as e:  # onnxruntime has no common class of errors
         raise ValueError(f"{path}: cannot be loaded: {e}") from e
     return Predictor(model, lambda images: session.run(["logits"], {"input": images})[0], "onnx")

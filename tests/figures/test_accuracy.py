@@ -120,8 +120,11 @@ def test_a_network_that_has_diverged_is_not_drawn(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, why",
     [
-        (("--reports", "--model", "sspq34"), "`--model`: of a network"),
-        (("--reports", "--bitw", "4", "--num-classes", "10"), "`--bitw`, `--num-classes`: of a"),
+        (("--reports", "--model", "sspq34"), "`--model`: only for `--checkpoint`"),
+        (
+            ("--reports", "--bitw", "4", "--num-classes", "10"),
+            "`--bitw`, `--num-classes`: only for",
+        ),
         (("--checkpoint", "none", "--published", "own.csv"), "`--published` is for `--reports`"),
     ],
 )
