@@ -1,4 +1,4 @@
-"""From Caffe's model files to the ``.npz`` files that ``--load`` takes. OpenCV reads them."""
+"""AlexNet of Caffe, whose files OpenCV reads, as an ``.npz`` file for ``--load``."""
 
 import os
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ Variables = Dict[str, np.ndarray]
 
 
 class CaffeError(ValueError):
-    """Caffe's files are missing, damaged, or hold another network."""
+    """The files of Caffe are missing or damaged, or hold another network."""
 
 
 def read_net(caffemodel: str, prototxt: str) -> Any:
@@ -47,7 +47,7 @@ def variables(net: Any) -> Variables:
     groups, out]``; that of an inner product, ``[out, in]``, ``[in, out]``. ``b`` is ``[out]``.
 
     Raises:
-        CaffeError: OpenCV refuses a layer, another kind of layer has weights, or some are not
+        CaffeError: OpenCV refuses a layer, a layer of another kind has weights, or a weight is not
             finite.
     """
     result: Variables = {}
@@ -71,7 +71,7 @@ def variables(net: Any) -> Variables:
             result[name + "/b"] = blobs[1].ravel()
     for name, value in result.items():
         if not np.isfinite(value).all():
-            raise CaffeError(f"{name} holds values that are not finite")
+            raise CaffeError(f"{name} holds values that are not finite, expected finite weights")
     return result
 
 
@@ -89,12 +89,14 @@ def convert(
     shapes, which tell the groups, tell neither the order of the layers nor their settings.
 
     Args:
-        caffemodel, prototxt: Caffe's files, the network as it infers ("deploy").
-        output: ends in ``.npz``.
-        image_size, width: of the network, see :class:`AlexNet`.
+        caffemodel: path of the file of the weights.
+        prototxt: path of the file of the network as it infers ("deploy").
+        output: path of the file to write, which ends in ``.npz``.
+        image_size: height and width of the images in pixels (default: 227).
+        width: factor on the numbers of channels, see :class:`AlexNet` (default: 1).
 
     Returns:
-        The network, and by how much the logits differ: the maximum over the largest logit.
+        The network, and the largest difference of the logits over the largest logit.
 
     Raises:
         CaffeError: the files cannot be read, do not hold this network, or ``output`` cannot be
@@ -128,7 +130,7 @@ def convert(
 
 
 def _difference(net: Any, model: AlexNet, path: str) -> float:
-    """By how much two images' logits differ, over the largest of them."""
+    """The largest difference of the logits of two images over the largest logit."""
     size = model.image_size
     images = np.random.RandomState(0).randint(0, 256, (2, size, size, 3)).astype(np.uint8)
     predictor = OfflinePredictor(
@@ -157,7 +159,7 @@ def _difference(net: Any, model: AlexNet, path: str) -> float:
 
 @contextmanager
 def _opencv(failure: str) -> Iterator[None]:
-    """Turns an error of OpenCV's into one that says what has failed."""
+    """Turns an error of OpenCV into a CaffeError that begins with ``failure``."""
     try:
         yield
     except cv2.error as e:

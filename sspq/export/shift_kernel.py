@@ -6,11 +6,11 @@ import numpy as np
 
 
 class ShiftKernel(NamedTuple):
-    """A depthwise convolution that is the shift of an image of a known size.
+    """A depthwise convolution that equals the shift of images of a given size.
 
     Attributes:
-        weights: float32 ``[channels, height, width]``.
-        pads: zeros around the image: (top, left, bottom, right).
+        weights: weights of the window, float32 ``[channels, height, width]``.
+        pads: numbers of zeros around the image: (top, left, bottom, right).
     """
 
     weights: np.ndarray
@@ -23,22 +23,26 @@ def shift_kernel(
     strides: Sequence[int] = (1, 1),
     pads: Sequence[int] = (0, 0),
 ) -> ShiftKernel:
-    """The convolution that gives what :func:`sspq.shift2d` does on images of ``size``.
+    """The convolution that equals :func:`sspq.shift2d` on images of ``size``.
 
     Row ``i*stride - pad + s`` lies between two pixels that get the weights ``1 - f`` and ``f``,
     where f is the fraction of s. The window is as large as the shifts need: pixels that no output
     can see, as those of a shift beyond the image, take no room in it.
 
     Args:
-        shift: ``[2, C]``, row 0 along W, row 1 along H, in input pixels.
-        size, strides, pads: height and width of each.
+        shift: shift of each channel in input pixels, ``[2, C]``, row 0 along W, row 1 along H.
+        size: height and width of the images.
+        strides: strides along height and width (default: 1, 1).
+        pads: zeros on either side along height and width (default: 0, 0).
 
     Raises:
         ValueError: a shift is not finite.
     """
     shift = np.asarray(shift)
     if not np.isfinite(shift).all():
-        raise ValueError("a shift that is not finite has no convolution")
+        raise ValueError(
+            f"the shift {shift[~np.isfinite(shift)][0]} is not finite, expected finite"
+        )
     rows, top, bottom = _taps(shift[1], size[0], strides[0], pads[0])
     columns, left, right = _taps(shift[0], size[1], strides[1], pads[1])
     weights = rows[:, :, None] * columns[:, None, :]
@@ -46,7 +50,7 @@ def shift_kernel(
 
 
 def _taps(shift: np.ndarray, size: int, stride: int, pad: int) -> Tuple[np.ndarray, int, int]:
-    """Along one axis: weights ``[C, window]``, and the zeros before and after the image."""
+    """The weights ``[C, window]`` along one axis, and the zeros before and after the image."""
     outputs = (size + 2 * pad - 1) // stride + 1
     # Offsets from i*stride - pad at which some output sees a pixel.
     lowest, highest = pad - (outputs - 1) * stride, size - 1 + pad

@@ -11,28 +11,28 @@ from sspq.export.shift_kernel import shift_kernel
 from sspq.files import temporary_name, write_atomically, write_json
 
 INPUT, OUTPUTS = "input", ("logits", "probabilities")
-# A folder that TensorFlow leaves to others, and our file in it: which model this is.
+# The description of the model, in a folder that TensorFlow leaves to others.
 DESCRIPTION = os.path.join("assets.extra", "sspq.json")
 
 _SHIFT = "SspqShift2D"
 
 
 class FrozenGraphError(ValueError):
-    """TensorFlow's own ops do not express the model, or its place is taken."""
+    """The ops of TensorFlow do not express the model, or the output exists already."""
 
 
 def freeze(packed: Packed, keep_shift: bool = False) -> Any:
     """The packed model as a ``GraphDef`` without variables and training nodes, in NHWC.
 
-    Input ``input`` as the model has it (``[N, H, W, 3]``); outputs ``logits`` and
-    ``probabilities``, ``[N, num_classes]``. The kernels are float32 constants of the values that
-    the quantizers gave; activations are rounded by the graph.
+    The input is ``input`` of the model (``[N, H, W, 3]``), the outputs are ``logits`` and
+    ``probabilities``, ``[N, num_classes]``. The kernels are float32 constants of quantized values;
+    activations are rounded by the graph.
 
     Args:
-        packed: a file's content.
-        keep_shift: leave shifts as ``SspqShift2D``: smaller and faster, but whoever loads the graph
-            must load this package's op library first. By default each is the depthwise convolution
-            that it is for the learned values.
+        packed: content of a packed file.
+        keep_shift: whether shifts stay ops ``SspqShift2D``, which are smaller and faster, but need
+            the op library of this package; else each becomes the depthwise convolution that is
+            equal for its learned values (default: False).
 
     Raises:
         FrozenGraphError: a shift is not finite, or its strides differ.
@@ -52,7 +52,7 @@ def freeze(packed: Packed, keep_shift: bool = False) -> Any:
         frozen = _without_shifts(frozen)
     frozen = tf.graph_util.remove_training_nodes(frozen, protected_nodes=[INPUT, *OUTPUTS])
     for node in frozen.node:
-        # Gradients of this package, under names that no other process knows.
+        # The registered name of a gradient, which no other process knows.
         node.attr.pop("_gradient_op_type", None)
     return frozen
 
@@ -67,14 +67,14 @@ def save_graph(path: str, packed: Packed, keep_shift: bool = False) -> int:
 def save_model(folder: str, packed: Packed, keep_shift: bool = False) -> int:
     """Writes :func:`freeze` as a SavedModel, whole or not at all; returns its size in bytes.
 
-    Its tag is ``serve``, its signature ``serving_default``. ``assets.extra/sspq.json`` says which
-    model it is.
+    The tag is ``serve``, the signature ``serving_default``. ``assets.extra/sspq.json`` describes
+    the model.
 
     Raises:
-        FrozenGraphError: there is something at ``folder`` already; see :func:`freeze` too.
+        FrozenGraphError: ``folder`` exists already; see :func:`freeze` too.
     """
     if os.path.exists(folder):
-        raise FrozenGraphError(f"{folder} exists already; name a folder that does not")
+        raise FrozenGraphError(f"{folder} exists already; name another folder")
     frozen = freeze(packed, keep_shift)
     temporary = temporary_name(folder.rstrip(os.sep))
     shutil.rmtree(temporary, ignore_errors=True)
@@ -112,7 +112,7 @@ def _input_of(node: Any) -> str:
 
 
 def _convolutions(frozen: Any) -> Dict[str, List[Any]]:
-    """By name of a shift, the nodes that give the same; they read :func:`_input_of` it."""
+    """The nodes that replace each shift, by its name; they read :func:`_input_of` the shift."""
     with tf.Graph().as_default() as graph, tf.Session() as sess:
         tf.import_graph_def(frozen, name="")
         ops = [op for op in graph.get_operations() if op.type == _SHIFT]
@@ -146,7 +146,7 @@ def _convolve(op: Any, x: Any, shift: Any) -> None:
         tf.constant(taps, name=op.name + "/taps"),
         [1, *strides, 1],
         "VALID",
-        name=op.name + "/",  # exactly that name
+        name=op.name + "/",  # the slash keeps the name as it is
     )
 
 

@@ -12,6 +12,7 @@ from sspq import checkpoints, models
 from sspq.checkpoints.source import open_checkpoint
 from sspq.export.onnx import graph as onnx_graph
 from sspq.export.onnx import int8 as onnx_int8
+from sspq.export.onnx import integers as onnx_integers
 from sspq.export.onnx.builder import ExportError
 from sspq.export.packed.encoding import encode_quantized, encode_uniform
 from sspq.export.packed.pack import pack
@@ -133,8 +134,8 @@ def test_kernels_of_few_levels_and_their_norm_are_exact():
     factor = rng.standard_normal(8)
     factor[0] = 0
     kernel = 2 * codes / 15 - 1
-    step = onnx_int8.kernel_step(levels)
-    integers, scale = onnx_int8.quantize_kernel(kernel, factor, step, np.zeros(8))
+    step = onnx_integers.kernel_step(levels)
+    integers, scale = onnx_integers.quantize_kernel(kernel, factor, step, np.zeros(8))
     assert integers.dtype == np.int8 and np.abs(integers).max() <= 15
     np.testing.assert_array_equal(integers[1:], ((2 * codes - 15).T * np.sign(factor)).T[1:])
     np.testing.assert_allclose(
@@ -145,38 +146,38 @@ def test_kernels_of_few_levels_and_their_norm_are_exact():
 def test_other_kernels_are_rounded_to_half_a_step_of_their_output():
     kernel = np.random.RandomState(0).standard_normal([6, 7, 3, 3])
     factor = np.array([1, -2, 0.001, 1000, 0, 3.0])
-    integers, scale = onnx_int8.quantize_kernel(kernel, factor, None, np.zeros(6))
+    integers, scale = onnx_integers.quantize_kernel(kernel, factor, None, np.zeros(6))
     folded = kernel * factor[:, None, None, None]
     off = np.abs(integers * scale[:, None, None, None] - folded).reshape(6, -1).max(1)
-    assert np.abs(integers).max() == onnx_int8.LARGEST
+    assert np.abs(integers).max() == onnx_integers.LARGEST
     assert (off <= 0.5001 * scale).all()
 
 
 def test_a_bias_beyond_the_range_of_its_kernel_gets_a_coarser_scale():
     least = np.array([0.0, 1.0])
-    integers, scale = onnx_int8.quantize_kernel(
+    integers, scale = onnx_integers.quantize_kernel(
         np.full([2, 1, 1, 1], 1e-3), np.ones(2), None, least
     )
-    assert scale[1] == 1 and integers[1] == 0 and integers[0] == onnx_int8.LARGEST
+    assert scale[1] == 1 and integers[1] == 0 and integers[0] == onnx_integers.LARGEST
 
 
 def test_only_grids_within_the_range_count_as_exact():
     values = np.linspace(-1, 1, 256, dtype=np.float32)
-    assert onnx_int8.kernel_step(encode_quantized(values, 8)) is None
-    assert onnx_int8.kernel_step(None) is None
-    assert onnx_int8.kernel_step(encode_uniform(values.reshape(16, 16), 8)) is None
-    assert onnx_int8.kernel_step(encode_uniform(values.reshape(16, 16), 7)).shape == (16,)
+    assert onnx_integers.kernel_step(encode_quantized(values, 8)) is None
+    assert onnx_integers.kernel_step(None) is None
+    assert onnx_integers.kernel_step(encode_uniform(values.reshape(16, 16), 8)) is None
+    assert onnx_integers.kernel_step(encode_uniform(values.reshape(16, 16), 7)).shape == (16,)
     signs = np.array([0.5, -0.5, 0.5], np.float32)
-    assert onnx_int8.kernel_step(encode_quantized(signs, 1)) == 0.5
+    assert onnx_integers.kernel_step(encode_quantized(signs, 1)) == 0.5
 
 
 def test_weights_of_pixels_still_add_up_to_one():
     f, g = np.random.RandomState(0).uniform(size=[2, 1000, 1, 1])
     taps = np.concatenate([(1 - f) * (1 - g), f * (1 - g), (1 - f) * g, f * g], 1)[..., None]
-    stored = onnx_int8.quantize_taps(taps)
+    stored = onnx_integers.quantize_taps(taps)
     assert (stored.sum((1, 2), dtype=int) == 255).all()
     assert np.abs(stored / 255 - taps).max() < 1 / 255
-    np.testing.assert_array_equal(onnx_int8.quantize_taps(np.eye(4)), 255 * np.eye(4))
+    np.testing.assert_array_equal(onnx_integers.quantize_taps(np.eye(4)), 255 * np.eye(4))
 
 
 def whole_pixels(sess):

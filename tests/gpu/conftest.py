@@ -22,16 +22,17 @@ def cuda(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=["emulation", "cuda"] if GPU else ["emulation"])
 def kernels(request):
-    """Forward and gradients on every device there is."""
+    """The kernels on the host and, where it is asked for, on the GPU."""
     return devices.Kernels(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 def emulated(emulation):
-    """On the host, whatever else there is."""
+    """The kernels on the host alone."""
     return devices.Kernels(emulation)
 
 
 @pytest.fixture(scope="session")
 def on_gpu(cuda):
+    """The kernels on the GPU alone."""
     return devices.Kernels(cuda)

@@ -1,8 +1,8 @@
-"""Where the CUDA kernels run in tests: emulated on the host, or on a GPU through CuPy or PyTorch.
+"""Devices of the CUDA kernels in tests: the host, emulated, or a GPU through CuPy or PyTorch.
 
-Neither needs TensorFlow. Both compile ``shift2d_c.cu``, and both put arrays where access beyond
-their ends shows: the emulation between pages that nobody may touch, the GPU between canaries, or,
-for compute-sanitizer, nothing.
+Neither needs TensorFlow. Both compile ``shift2d_c.cu``, and both detect access beyond the ends of
+arrays: the emulation puts them between forbidden pages, the GPU between canaries, or, for
+compute-sanitizer, into allocations of their own.
 """
 
 import ctypes
@@ -23,14 +23,14 @@ SOURCE = os.path.join(HERE, "shift2d_c.cu")
 sys.path.insert(0, ROOT)
 from custom_ops import nvcc  # noqa: E402
 
-POISON = 0xFF  # every byte of it: NaN in all three types
-CANARY = 0xA5
+POISON = 0xFF  # byte of a new array, NaN in all three types
+CANARY = 0xA5  # byte around an array
 
 
 def compile_emulation():
-    """The kernels as plain C++11, as strict about the language as the oldest nvcc.
+    """The library of the kernels as plain C++11, which the oldest nvcc accepts.
 
-    Misaligned access, which a GPU does not allow, and arithmetic beyond its type end the process.
+    Misaligned access, which a GPU does not allow, and overflows of arithmetic end the process.
     The library is kept in ``build/``, where all processes of a run find it.
     """
     folder = os.path.join(ROOT, "build", "emulation")
@@ -53,11 +53,16 @@ def compile_emulation():
 
 
 def compile_cuda(folder, capability):
-    """The kernels for the GPU at hand, ``capability`` as in "90"."""
+    """The library of the kernels for a GPU.
+
+    Args:
+        folder: folder for the library.
+        capability: compute capability of the GPU, such as "90".
+    """
     library = os.path.join(str(folder), "cuda.so")
     found = nvcc.find_nvcc()
     if found is None:
-        raise RuntimeError("no nvcc in CUDA_HOME, CUDA_PATH or PATH")
+        raise RuntimeError("nvcc is missing: expected in CUDA_HOME, CUDA_PATH or PATH")
     known = nvcc.toolkit(found).architectures
     # A GPU newer than nvcc runs PTX of the newest that nvcc knows.
     target = capability if int(capability) in known else f"{known[-1]}+PTX"
@@ -84,7 +89,7 @@ def _declare(library):
 
 
 class GuardedArray:
-    """Host memory that ends or begins exactly where a page begins that must not be touched."""
+    """Host memory that ends, or begins, exactly at a forbidden page."""
 
     _libc = ctypes.CDLL(None, use_errno=True)
     _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -102,7 +107,11 @@ class GuardedArray:
 
 
 class Emulation:
-    """Runs the kernels on the host. ``at_end``: arrays end, not begin, at a forbidden page."""
+    """Runs the kernels on the host.
+
+    Attributes:
+        at_end: whether arrays end at a forbidden page; else they begin at one (default: True).
+    """
 
     name = "emulation"
 
@@ -134,21 +143,22 @@ class Cuda:
     """Runs the kernels on the first GPU, on the stream and in the memory of CuPy or PyTorch.
 
     Args:
-        folder: for what is compiled.
-        bare: arrays end where their memory does, and begin uninitialised where nothing is uploaded.
+        folder: folder for the compiled library.
+        bare: whether arrays end with their memory, without canaries, and new arrays are
+            uninitialised (default: False).
     """
 
     name = "cuda"
 
     def __init__(self, folder, bare=False):
         self._bare = bare
-        self._margin = 0 if bare else 256  # keeps alignment
+        self._margin = 0 if bare else 256  # bytes, which keep alignment
         try:
             import torch
 
             if not torch.cuda.is_available():
                 raise ImportError("PyTorch without CUDA")
-            self.capability = "%d%d" % torch.cuda.get_device_capability()
+            self.capability = "".join(str(n) for n in torch.cuda.get_device_capability())
             self._new = lambda size: torch.empty(size, dtype=torch.uint8, device="cuda")
             self._fill = lambda array, values: array.copy_(torch.from_numpy(values))
             self._numpy = lambda array: array.cpu().numpy()
@@ -194,7 +204,11 @@ class Cuda:
 
 
 class Kernels:
-    """Forward and both gradients of NCHW numpy arrays, in either layout, on a device."""
+    """The shift of NCHW numpy arrays and its two gradients, in either layout, on a device.
+
+    Args:
+        device: :class:`Emulation` or :class:`Cuda`.
+    """
 
     AXES = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1)}
     BACK = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
@@ -207,7 +221,7 @@ class Kernels:
         return (ctypes.c_int64 * 9)(*values)
 
     def limit(self, shape, stride=(1, 1), pad=(0, 0), data_format="NCHW"):
-        """What the kernels cannot index, or None."""
+        """The reason why the kernels cannot index the arrays, None if they can."""
         text = self.device.compiled.sspq_limit(self.sizes(shape, stride, pad, data_format))
         return text and text.decode()
 
@@ -224,7 +238,12 @@ class Kernels:
         offsets=(0, 0, 0, 0),
         enough_blocks=4096,
     ):
-        """y, gx, gs. ``offsets``: how many elements x, gy, y and gx lie off their alignment."""
+        """The output and the gradients to the image and the shift: y, gx, gs.
+
+        Args:
+            offsets: numbers of elements that x, gy, y and gx lie off their alignment (default: 0).
+            enough_blocks: number of blocks beyond which threads do several things (default: 4096).
+        """
         device, compiled, dtype = self.device, self.device.compiled, x.dtype
         there, back = self.AXES[data_format], self.BACK[data_format]
         sizes = self.sizes(x.shape, stride, pad, data_format)
@@ -256,8 +275,8 @@ class Kernels:
             ),
         ]
         if errors != [0, 0]:
-            raise RuntimeError(f"CUDA errors {errors}")
-        device.download(workspace)  # looks at its canaries
+            raise RuntimeError(f"CUDA errors {errors}, expected [0, 0]")
+        device.download(workspace)  # checks its canaries
         for array, before in zip(inputs, (x_there, shift, gy_there)):
             if device.download(array) != before.tobytes():
                 raise AssertionError("a kernel wrote to its input")

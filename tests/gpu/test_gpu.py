@@ -1,4 +1,4 @@
-"""What only a GPU can show."""
+"""Behaviour of the CUDA kernels that the emulation does not have."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Values of the CUDA kernels: on the host always, on a GPU where there is one."""
+"""Values of the CUDA kernels, on the host and on a GPU."""
 
 import itertools
 import os
@@ -8,7 +8,7 @@ import pytest
 
 from tests.ops import shift2d_reference as reference
 
-# In the quick run, tests/ops/test_shift2d_gpu.py holds the emulation against the CPU kernels.
+# In the quick run, tests/ops/test_shift2d_gpu.py compares the emulation with the CPU kernels.
 pytestmark = pytest.mark.slow
 
 GOLDEN = np.load(os.path.join(os.path.dirname(__file__), "..", "golden", "shift2d.npz"))

@@ -1,4 +1,4 @@
-"""Nodes and constants of an ONNX graph, and the model that they make."""
+"""Builder of an ONNX graph: its nodes, its constants, and the model of them."""
 
 import json
 from typing import Any, Dict, List, Mapping, Sequence
@@ -10,21 +10,21 @@ from sspq.files import write_atomically
 try:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
-except ImportError:  # told when it is needed
+except ImportError:  # require_onnx raises the error
     onnx = None  # type: ignore[assignment]
 
 OPSET = 13
-IR_VERSION = 7  # of that opset's time; older runtimes read it
-METADATA = "sspq"
+IR_VERSION = 7  # as old as the opset, so that old runtimes read it
+METADATA = "sspq"  # key of the description of the model
 LOGITS = "logits"
 
 
 class ExportError(ValueError):
-    """The model has something that ONNX's operators do not express, or onnx is not installed."""
+    """The operators of ONNX do not express the model, or a package is missing."""
 
 
 def require_onnx() -> None:
-    """Raises ExportError with what to do, unless onnx is installed."""
+    """Raises ExportError, with the command that installs it, if the package onnx is missing."""
     if onnx is None:
         raise ExportError(
             "exporting to ONNX needs the package onnx: pip install -r requirements/onnx.txt"
@@ -32,7 +32,15 @@ def require_onnx() -> None:
 
 
 def write_model(path: str, model: Any) -> int:
-    """Checks an ``onnx.ModelProto`` and writes it, whole or not at all; returns its bytes."""
+    """Checks an ``onnx.ModelProto`` and writes it, whole or not at all.
+
+    Args:
+        path: path of the file.
+        model: model to write.
+
+    Returns:
+        The size of the file in bytes.
+    """
     onnx.checker.check_model(model)
     data = model.SerializeToString()
     write_atomically(path, data)
@@ -47,7 +55,7 @@ class Builder:
         self.initializers: Dict[str, Any] = {}
 
     def constant(self, name: str, value: Any) -> str:
-        """Adds a constant, unless there is one of that name; returns its name."""
+        """Adds a constant, unless the graph has one of the name; returns its name."""
         name = name.replace(":0", "")
         if name not in self.initializers:
             array = np.ascontiguousarray(value).reshape(np.shape(value))
@@ -55,14 +63,17 @@ class Builder:
         return name
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Adds a node of one output; returns that output."""
+        """Adds a node of one output; returns the name of the output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
     def model(self, image: Any, classes: int, description: Mapping[str, Any]) -> Any:
-        """The ``onnx.ModelProto`` of one image input, a ValueInfoProto, and the output LOGITS.
+        """The ``onnx.ModelProto`` of the nodes and the constants that they read.
 
-        Constants that no node reads are left out.
+        Args:
+            image: ValueInfoProto of the input.
+            classes: number of classes of the output LOGITS.
+            description: description of the model, stored as JSON.
         """
         logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", classes])
         read = {name for node in self.nodes for name in node.input}

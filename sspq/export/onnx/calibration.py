@@ -12,7 +12,7 @@ Ranges = Dict[str, Tuple[float, float]]
 
 
 class _Batches:
-    """Images as onnxruntime's calibration reads them."""
+    """Images as the calibration of onnxruntime reads them."""
 
     def __init__(self, batches: Iterable[np.ndarray], name: str) -> None:
         self._batches: Iterator[np.ndarray] = iter(batches)
@@ -24,14 +24,15 @@ class _Batches:
 
 
 def ranges(model: Any, batches: Iterable[np.ndarray], op_types: Sequence[str]) -> Ranges:
-    """The least and the greatest value of what nodes of ``op_types`` read and give.
+    """The least and greatest value of each input and output of the nodes of ``op_types``.
 
     Args:
-        model: an ``onnx.ModelProto`` of one input.
-        batches: of images for it.
+        model: ``onnx.ModelProto`` of one input.
+        batches: batches of images for the input.
+        op_types: types of nodes, such as "Conv".
 
     Raises:
-        ExportError: there are no images, onnxruntime is not installed, or a range is not finite.
+        ExportError: the images or the package onnxruntime are missing, or a range is not finite.
     """
     try:
         from onnxruntime.quantization.calibrate import MinMaxCalibrater
@@ -50,5 +51,7 @@ def ranges(model: Any, batches: Iterable[np.ndarray], op_types: Sequence[str]) -
         found = observer.compute_range()
     for name, (low, high) in found.items():
         if not np.isfinite([low, high]).all():
-            raise ExportError(f"calibrating: {name} ranges from {low!r} to {high!r}")
+            raise ExportError(
+                f"calibrating: {name} ranges from {low!r} to {high!r}, expected finite values"
+            )
     return {name: (float(low), float(high)) for name, (low, high) in found.items()}

@@ -1,4 +1,4 @@
-"""What follows a node of a float32 ONNX graph and becomes part of it in integers."""
+"""Chains of nodes of a float32 ONNX graph that become one node in integers."""
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -8,19 +8,22 @@ from sspq.export.packed.pack import fold_norm
 
 try:
     from onnx import numpy_helper
-except ImportError:  # told when it is needed
+except ImportError:  # to_onnx raises the error
     pass
 
 
 class Chain(NamedTuple):
-    """A node and those after it that alone read what it gives.
+    """A node and its followers, each the only reader of the output before it.
 
     Attributes:
-        output: the tensor that the last of them gives.
-        members: names of those after it.
-        factor, offset: by channel, of the batch normalization among them; None without one.
-        high: what an activation clips to, from 0; infinite of ReLU, None without one.
-        levels: steps that an activation's range of 0 to 1 is rounded to; None: not rounded.
+        output: name of the output of the last node.
+        members: names of the followers (default: none).
+        factor, offset: factor and offset of each channel of the batch normalization in the chain;
+            None without batch normalization (default: None).
+        high: upper bound of the activation in the chain, whose lower bound is 0; infinite for
+            ReLU, None without activation (default: None).
+        levels: number of steps from 0 to 1 that the activation is rounded to; None without
+            rounding (default: None).
     """
 
     output: str
@@ -42,24 +45,27 @@ class Graph:
                 self._consumers.setdefault(name, []).append(node)
 
     def constant(self, name: str) -> Optional[np.ndarray]:
+        """The value of a constant, None if the name is not that of a constant."""
         stored = self._constants.get(name)
         return None if stored is None else numpy_helper.to_array(stored)
 
     def chain(self, node: Any, high: Optional[float] = None) -> Chain:
-        """Batch normalization after a convolution, then an activation, then its rounding.
+        """The chain of a node: batch normalization after a convolution, activation, rounding.
 
-        ``high`` is the upper bound of a node that is a clip from 0 itself.
+        Args:
+            node: first node of the chain.
+            high: upper bound of the node if it is an activation itself (default: None).
         """
         chain = Chain(node.output[0], high=high)
         while True:
             after = self._only_consumer(chain.output)
-            longer = None if after is None else self._with(node, chain, after)
+            longer = None if after is None else self._extended(node, chain, after)
             if longer is None:
                 return chain
             chain = longer
 
     def clips_to(self, clip: Any) -> Optional[float]:
-        """The upper bound of a node Clip whose lower one is 0, else None."""
+        """The upper bound of a node Clip, None if its lower bound is not 0."""
         low, high = [self.constant(name) for name in clip.input[1:]]
         return None if high is None or low != 0 or not high > 0 else float(high)
 
@@ -67,7 +73,7 @@ class Graph:
         after = self._consumers.get(name, [])
         return after[0] if len(after) == 1 else None
 
-    def _with(self, node: Any, chain: Chain, after: Any) -> Optional[Chain]:
+    def _extended(self, node: Any, chain: Chain, after: Any) -> Optional[Chain]:
         longer = chain._replace(output=after.output[0], members=(*chain.members, after.name))
         if after.op_type == "BatchNormalization":
             if node.op_type != "Conv" or chain.members:
@@ -86,7 +92,7 @@ class Graph:
         return None
 
     def _rounded(self, chain: Chain, times: Any) -> Optional[Chain]:
-        """With ``round(x * n) / n``, of which ``times`` is the first node."""
+        """The chain with the rounding ``round(x * n) / n``, whose first node is ``times``."""
         nearest = self._only_consumer(times.output[0])
         if nearest is None or nearest.op_type != "Round":
             return None

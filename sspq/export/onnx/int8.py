@@ -5,7 +5,7 @@ one scale for the tensor; a kernel has one scale for each output. From
 ``DequantizeLinear - op - QuantizeLinear`` runtimes make one integer operator, QLinearConv for
 instance, and the saturation of its output is the activation's clip. Matrices are MatMulInteger.
 
-What is exact, that is given by the network's own quantizers, and what is not:
+Exact are the integers that the quantizers of the network give; the others are rounded:
 
 =================== ============================================================================
 activations, k bits scale ``1/n``, ``n = 2**k - 1``, zero point 0, up to 8 bits: exact. More: 8 bits
@@ -17,57 +17,52 @@ biases              32 bits, of the scale of input times kernel
 all else            range of the calibration images in 8 bits: the image, sums of a block and its
                     shortcut, what ReLU gives
 =================== ============================================================================
-
-Kernels keep to -64..64, as 8-bit products of two neighbours are added up in 16 bits by CPUs without
-VNNI: ``2 * 64 * 255`` fits, ``2 * 127 * 255`` does not.
 """
 
 from types import MappingProxyType
-from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
 from sspq.export.onnx.builder import Builder, write_model
 from sspq.export.onnx.calibration import Ranges, ranges
 from sspq.export.onnx.chains import Chain, Graph
-from sspq.export.onnx.graph import KERNEL, TAPS, to_onnx
+from sspq.export.onnx.graph import to_onnx
+from sspq.export.onnx.integers import (
+    MOST,
+    SMALLEST_SCALE,
+    Grid,
+    kernel_step,
+    quantize_kernel,
+    quantize_taps,
+)
+from sspq.export.onnx.translator import KERNEL, TAPS
 from sspq.export.packed.container import Packed
 from sspq.export.packed.encoding import Encoded
 
 try:
     from onnx import TensorProto
-except ImportError:  # told when it is needed
+except ImportError:  # to_onnx raises the error
     pass
 
-LARGEST = 64  # of a kernel's integers
-MOST = 255  # of an activation's
 _LARGEST_BIAS = 2.0**30
-_SMALLEST = 1e-12  # scale
 
-# What a calibrated range is needed of.
+# Operators whose inputs and outputs need a calibrated range.
 _OBSERVED = ("Conv", "BatchNormalization", "Add", "Relu", "MaxPool", "MatMul")
-
-
-class Grid(NamedTuple):
-    """The values ``scale * (q - zero)`` of an integer tensor, ``0 <= q <= most``."""
-
-    scale: float
-    zero: int = 0
-    most: int = MOST
 
 
 def to_int8(packed: Packed, batches: Iterable[np.ndarray]) -> Any:
     """The packed model as an ``onnx.ModelProto`` with QuantizeLinear and DequantizeLinear.
 
-    Convolutions, matrices, additions and max pooling are in integers, what is between them in
+    Convolutions, matrices, additions and max pooling are in integers, the other operators in
     float32. Input and output are those of :func:`sspq.export.onnx.graph.to_onnx`.
 
     Args:
-        packed: a file's content.
-        batches: of images for calibration, prepared as the model has them.
+        packed: content of a packed file.
+        batches: batches of images for calibration, prepared for the model.
 
     Raises:
-        ExportError: the graph has an op that is not known, or there are no images.
+        ExportError: the graph has an op that cannot be exported, or there are no images.
         PackedFileError: the tensors are not those of the model.
     """
     return quantize(to_onnx(packed, integers=False), batches, packed.model, packed.tensors)
@@ -99,71 +94,26 @@ def save_int8(path: str, packed: Packed, batches: Iterable[np.ndarray]) -> int:
     return write_model(path, to_int8(packed, batches))
 
 
-def kernel_step(encoded: Optional[Encoded]) -> Optional[np.ndarray]:
-    """Of which the values of a tensor of codes are multiples, by at most LARGEST; None: of none."""
-    if encoded is None:
-        return None
-    if encoded.scheme == "sign":
-        return encoded.parts["scale"]
-    n = 2**encoded.bits - 1
-    if encoded.scheme in ("levels", "quotients") and n <= LARGEST:
-        return np.float32(1) / np.float32(n)
-    if encoded.scheme == "uniform" and n // 2 <= LARGEST:
-        return encoded.parts["scale"]
-    return None
-
-
-def quantize_kernel(
-    kernel: np.ndarray, factor: np.ndarray, step: Optional[np.ndarray], least: np.ndarray
-) -> Tuple[np.ndarray, np.ndarray]:
-    """``kernel * factor`` as int8 and the scale of each output.
-
-    Args:
-        kernel: the outputs along its first axis.
-        factor: of each output.
-        step: of :func:`kernel_step`.
-        least: the smallest scale that an output may have.
-    """
-    folded = kernel.astype(np.float64) * factor.reshape([-1] + [1] * (kernel.ndim - 1))
-    if step is None:
-        scale = np.abs(folded).reshape(len(kernel), -1).max(1) / LARGEST
-    else:
-        scale = np.abs(factor) * step
-    scale = np.maximum(scale, np.maximum(least, _SMALLEST)).astype(np.float32)
-    integers = np.rint(folded / scale.reshape([-1] + [1] * (kernel.ndim - 1)))
-    return integers.astype(np.int8), scale
-
-
-def quantize_taps(taps: np.ndarray) -> np.ndarray:
-    """Weights of pixels, which add up to at most 1, as uint8 multiples of 1/255.
-
-    The running sum is rounded, so that what adds up to 1 still does.
-    """
-    flat = taps.reshape(len(taps), -1).astype(np.float64)
-    sums = np.rint(np.cumsum(flat, 1) * MOST)
-    return np.diff(sums, axis=1, prepend=0).astype(np.uint8).reshape(taps.shape)
-
-
 class _Quantizer(Builder):
-    """Makes nodes of the float32 graph's, in their order."""
+    """Makes quantized nodes of the nodes of a float32 graph, in their order."""
 
     def __init__(self, exact: Any, found: Ranges, tensors: Mapping[str, Encoded]) -> None:
         super().__init__()
         self._graph = Graph(exact)
         self._ranges = found
         self._tensors = tensors
-        self._grids: Dict[str, Grid] = {}  # of tensors that are there as integers
+        self._grids: Dict[str, Grid] = {}  # of the tensors that exist as integers
         self._done: Set[str] = set()  # names of nodes that became part of another
 
     def add(self, node: Any) -> None:
-        """Adds what gives the same as the node, and as those that become part of it."""
+        """Adds nodes for the node and the followers of its chain."""
         if node.name in self._done:
             return
         special = getattr(self, "_" + node.op_type.lower(), None)
         if special is None or not special(node):
             self._float(node)
 
-    # In integers: each tells whether it applies
+    # Operators in integers: each method returns whether it applies
 
     def _conv(self, node: Any) -> bool:
         kernel = self._graph.constant(node.input[1])
@@ -173,7 +123,7 @@ class _Quantizer(Builder):
         bias = self._bias(node, chain, len(kernel))
         x, grid = self._integers(node.input[0])
         if node.input[1].endswith(TAPS) and not chain.members:
-            # Of values in a range, between them: in the same range, but in all of its 256 steps.
+            # Values between those of the input: in the same range, but in all of its 256 steps.
             own = Grid(grid.scale * grid.most / MOST, grid.zero)
             stored, scale = quantize_taps(kernel), np.float32(1 / MOST)
             inputs = [x, self._dequantized_constant(node.input[1], stored, scale)]
@@ -213,9 +163,9 @@ class _Quantizer(Builder):
         return True
 
     def _matmul(self, node: Any) -> bool:
-        """By MatMulInteger, and its result in float32: it is the last layer, or a sum follows.
+        """Adds MatMulInteger, and its result in float32: it is the last layer, or a sum follows.
 
-        From DequantizeLinear and MatMul runtimes make Gemm, and the kernel anew for every batch.
+        DequantizeLinear and MatMul become Gemm in runtimes, with a new kernel for every batch.
         """
         kernel = self._graph.constant(node.input[1])
         if kernel is None or kernel.ndim != 2:
@@ -240,7 +190,7 @@ class _Quantizer(Builder):
         return True
 
     def _clip(self, node: Any) -> bool:
-        """An activation of what is not a convolution; the quantized tensor saturates."""
+        """Adds an activation that no convolution precedes: the quantized tensor saturates."""
         high = self._graph.clips_to(node)
         if high is None:
             return False
@@ -277,13 +227,13 @@ class _Quantizer(Builder):
         return scale, self.constant(name + "/zero", np.uint8(grid.zero))
 
     def _quantized(self, name: str) -> Grid:
-        """Sees to it that a tensor is there as integers."""
+        """The grid of a tensor, which is stored as integers first if need be."""
         if name not in self._grids:
             self._store(self._as_float(name), name, self._grid(Chain(name)))
         return self._grids[name]
 
     def _integers(self, name: str) -> Tuple[str, Grid]:
-        """A tensor as DequantizeLinear gives it, a node for each reader: runtimes look for that."""
+        """The output of a new DequantizeLinear of a tensor; runtimes need one for each reader."""
         grid = self._quantized(name)
         inputs = [self._whole(name, True), *self._scale_and_zero(name, grid)]
         output = f"{name}/dequantized_{len(self.nodes)}"
@@ -302,16 +252,16 @@ class _Quantizer(Builder):
         return self.node("DequantizeLinear", inputs, output, **attributes)
 
     def _grid(self, chain: Chain) -> Grid:
-        """Of an activation its own, else of the calibrated range, which has 0 in it."""
+        """The grid of the activation in a chain, else of the calibrated range, extended to 0."""
         if chain.high is not None and np.isfinite(chain.high):
             steps = min(chain.levels or MOST, MOST)
             return Grid(chain.high / steps, 0, steps)
         low, high = self._ranges[chain.output]
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = max((high - low) / MOST, _SMALLEST)
+        scale = max((high - low) / MOST, SMALLEST_SCALE)
         return Grid(scale, int(np.rint(-low / scale)))
 
-    # In float32
+    # Operators in float32
 
     def _as_float(self, name: str) -> str:
         constant = self._graph.constant(name)

@@ -17,12 +17,19 @@ from sspq.export.packed.encoding import Encoded, unpack_bits
 
 try:
     from onnx import TensorProto
-except ImportError:  # told when it is needed
+except ImportError:  # to_onnx raises the error
     pass
 
 
 def add_kernel(to: Builder, name: str, encoded: Encoded, axes: Tuple[int, ...]) -> str:
-    """Adds nodes that give a tensor of codes, its axes transposed, under ``name``."""
+    """Adds the nodes that compute a kernel from its codes.
+
+    Args:
+        to: builder of the graph.
+        name: name of the output.
+        encoded: codes of the kernel.
+        axes: order of the axes in ONNX.
+    """
 
     def constant(part: str, value: Any) -> str:
         return to.constant(f"{name}/{part}", value)

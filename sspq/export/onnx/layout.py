@@ -1,17 +1,17 @@
-"""The image is put into NCHW while it still is bytes."""
+"""Order of nodes: the image is transposed to NCHW while its values are bytes."""
 
 from sspq.export.onnx.builder import Builder
 
 try:
     from onnx import numpy_helper
-except ImportError:  # told when it is needed
+except ImportError:  # to_onnx raises the error
     pass
 
 _BY_VALUE = {"Cast", "Sub", "Div", "Add", "Mul"}
 
 
 def transpose_first(graph: Builder) -> None:
-    """Moves Transpose to NCHW ahead of what works value by value.
+    """Moves Transpose to NCHW ahead of operators that work value by value.
 
     Bytes take a quarter of the time that floats do, and runtimes subtract a mean from a plane of
     one channel faster than from channels side by side.
@@ -21,7 +21,7 @@ def transpose_first(graph: Builder) -> None:
 
 
 def _swap(graph: Builder, i: int) -> bool:
-    """Exchanges node i with the Transpose after it, where that gives the same."""
+    """Swaps node i with the Transpose after it, where the result stays the same."""
     before, node = graph.nodes[i : i + 2]
     if node.op_type != "Transpose" or list(node.attribute[0].ints) != [0, 3, 1, 2]:
         return False
