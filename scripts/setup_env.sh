@@ -213,6 +213,7 @@ installed_libraries() {
 setup_packages() {
   local venv=$SSPQ_ROOT/.venv requirements=$SSPQ_ROOT/requirements tensorflow python stamp
   local files=("$requirements"/{base,constraints,tensorflow-libraries}.txt)
+  local dev=("$requirements"/{dev,docs,onnx}.txt)
   tensorflow=$(tensorflow_package)
   case $tensorflow in
     tensorflow | tensorflow-gpu) files+=("$requirements/$tensorflow.txt") ;;
@@ -243,10 +244,10 @@ setup_packages() {
     install_into "$venv" "$python" "$tensorflow" || return
     printf '%s\n' "$stamp" >"$venv/sspq-base"
   fi
-  if [[ " $* " == *" dev "* ]] && ! has_extra dev "$venv" "$requirements/dev.txt"; then
-    say "Installing what the tests need ..."
-    pip_install "$venv" -r "$requirements/dev.txt" || return
-    environment_stamp "$requirements/dev.txt" >"$venv/sspq-dev"
+  if [[ " $* " == *" dev "* ]] && ! has_extra dev "$venv" "${dev[@]}"; then
+    say "Installing what the tests and the documentation need ..."
+    pip_install "$venv" -c "$requirements/constraints.txt" -r "$requirements/dev.txt" || return
+    environment_stamp "${dev[@]}" >"$venv/sspq-dev"
   fi
   if [[ " $* " == *" horovod "* ]] && ! has_extra horovod "$venv" "$requirements"/horovod*.txt; then
     install_horovod "$venv" || return
@@ -254,7 +255,7 @@ setup_packages() {
   fi
 }
 
-# setup_env [dev] [horovod]: "dev" adds what the tests need, "horovod" Horovod.
+# setup_env [dev] [horovod]: "dev" adds what the tests and the documentation need, "horovod" Horovod.
 setup_env() {
   local link
   setup_packages "$@" || return

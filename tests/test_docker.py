@@ -162,8 +162,8 @@ def test_every_package_of_nvidia_is_pinned_to_one_release_of_cuda():
 
 def test_every_python_package_is_pinned_once():
     seen = {}
-    for name in ("base.txt", "constraints.txt", "tensorflow-libraries.txt", "dev.txt"):
-        for package in pins(name):
+    for name in ("base", "constraints", "tensorflow-libraries", "dev", "docs"):
+        for package in pins(f"{name}.txt"):
             assert package not in seen, f"{package} is in {seen[package]} and in {name}"
             seen[package] = name
 
