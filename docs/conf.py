@@ -1,9 +1,10 @@
 """The documentation site: ``python -m sphinx docs build/docs``."""
 
+import importlib
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, Optional
 
 from docutils import nodes
 from sphinx import addnodes
@@ -40,8 +41,10 @@ myst_heading_anchors = 4
 
 # Docstrings are Google's, with two sections of this package.
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_custom_sections = ["Gradient", "Variable Names"]
 autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False  # of tensorpack's classes
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 
@@ -69,5 +72,36 @@ def lead_outside(app: Any, doctree: nodes.document) -> None:
             link.replace_self(nodes.literal("", link.astext()))
 
 
+def named(name: str) -> Any:
+    """The object of that full name; None if there is none."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return None  # of a class
+
+
+def lead_to_definition(app: Any, env: Any, node: Any, text: Any) -> Optional[nodes.Node]:
+    """Makes a reference to a public name, such as ``sspq.slq.cluster``, lead to its definition."""
+    target = node["reftarget"]
+    if node.get("refdomain") != "py" or not target.startswith("sspq."):
+        return None
+    meant, last = named(target), target.rpartition(".")[2]
+    python = env.get_domain("py")
+    for name in python.objects:
+        if name.endswith("." + last) and meant is not None and named(name) is meant:
+            return python.resolve_xref(
+                env, node["refdoc"], app.builder, node["reftype"], name, node, text
+            )
+    return None
+
+
+def is_field_number(app: Any, what: str, name: str, field: Any, skip: bool, options: Any) -> Any:
+    """Leaves out what Python says about the fields of tuples: their class describes them."""
+    return True if str(field.__doc__).startswith("Alias for field number") else None
+
+
 def setup(app: Any) -> None:
     app.connect("doctree-read", lead_outside)
+    app.connect("missing-reference", lead_to_definition)
+    app.connect("autodoc-skip-member", is_field_number)
