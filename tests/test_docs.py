@@ -198,7 +198,7 @@ def test_every_message_among_the_troubles_is_one_of_the_code():
     messages = list(blocks("docs/troubleshooting.md", "text"))
     assert len(messages) > 50
     fixed = {line: re.split(r"<.*?>|\n", message) for line, message in messages}
-    assert all(max(map(len, parts)) > 15 for parts in fixed.values())
+    assert all(max(map(len, parts)) > 10 for parts in fixed.values())
     assert [(n, part) for n in fixed for part in fixed[n] if part.strip() not in code] == []
 
 
