@@ -224,3 +224,10 @@ def test_every_file_of_the_project_that_a_page_names_exists(page):
     folders = "sspq|custom_ops|examples|benchmarks|scripts|tests|requirements|docker"
     for path in re.findall(rf"`((?:{folders})/[\w./-]*[\w/])`", read(page)):
         assert os.path.exists(os.path.join(ROOT, path)), path
+
+
+def test_every_link_of_the_readme_leads_to_a_file():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", read("README.md"))
+    assert len(links) > 10
+    for path in links:
+        assert os.path.exists(os.path.join(ROOT, path)), path

@@ -148,6 +148,25 @@ def test_a_set_up_of_another_user_is_used_as_it_is(checkout):
     assert "does not fit requirements/, and this user cannot write there" in changed.stderr
 
 
+def test_what_the_tests_need_is_pinned_and_installed_again_when_it_changes(checkout):
+    code = """
+        . scripts/setup_env.sh
+        find_python() { echo python; }
+        install_into() { mkdir .venv; }
+        pip_install() { shift; echo "pip install $*"; }
+        for change in first none docs; do
+          echo "# $change" >>requirements/$change.txt
+          setup_packages dev
+        done
+    """
+    done = bash("-c", code, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    folder = checkout / "requirements"
+    pip = "pip install -c %s/constraints.txt -r %s/dev.txt" % (folder, folder)
+    assert done.stdout.splitlines() == [pip, pip]
+    assert "-r docs.txt" in (folder / "dev.txt").read_text().splitlines()
+
+
 @pytest.fixture
 def fake_environment(checkout):
     """A checkout whose tests/run.sh says what it would set up and start."""
