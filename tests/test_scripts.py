@@ -162,7 +162,7 @@ def test_what_the_tests_need_is_pinned_and_installed_again_when_it_changes(check
     done = bash("-c", code, cwd=checkout)
     assert done.returncode == 0, done.stderr
     folder = checkout / "requirements"
-    pip = "pip install -c %s/constraints.txt -r %s/dev.txt" % (folder, folder)
+    pip = f"pip install -c {folder}/constraints.txt -r {folder}/dev.txt"
     assert done.stdout.splitlines() == [pip, pip]
     assert "-r docs.txt" in (folder / "dev.txt").read_text().splitlines()
 
