@@ -48,7 +48,9 @@ class Classifier(ModelDesc, abc.ABC):
         shift_normalize: whether each channel's gradient to its shift is normalized (default:
             False).
 
-    Attributes that may be set before the graph is built:
+    These may be set before the graph is built:
+
+    Attributes:
         weight_decay: factor on the L2 losses (default: 1e-4).
         gradient_factors: pairs (regular expression of whole names, factor) (default: none). With
             momentum, a factor on a gradient is one on the learning rate.

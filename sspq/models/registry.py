@@ -43,6 +43,7 @@ def _imagenet(graph: str, mode: str, depth: int, published: Optional[Published] 
 _FLOAT32 = "all in float32"
 _ONE_BIT = "1-bit kernels and a float32 linear layer"
 
+#: The networks by name.
 MODELS: Dict[str, Entry] = {
     "sspq34": Entry(CifarSSPQ34, {}),
     "alexnet": Entry(AlexNet, {}),

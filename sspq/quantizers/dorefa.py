@@ -124,7 +124,7 @@ def ternarize(x: Any, thresh: float = 0.05) -> Any:
 
     Shape: any, unchanged. Range: three values.
     Gradient: to ``x`` the incoming one times ``Wp``, ``Wn`` or 1 by region; to the scales the sum
-        over their region, with its sign.
+    over their region, with its sign.
     Variables: ``Wp`` and ``Wn``, scalars that start at 1, in the current variable scope.
 
     Raises:

@@ -49,8 +49,8 @@ class Schedule:
             raise ValueError(f"`passes` must be at least 1, got {self.passes!r}")
 
 
-# SLQ by bits. The five stages at 5 bits are the released ones; the others are this package's own,
-# in the same manner: zero and the largest pairs first, at the end one pair a stage.
+#: SLQ by bits. The five stages at 5 bits are the released ones; the others are this package's own,
+#: in the same manner: zero and the largest pairs first, at the end one pair a stage.
 SLQ: Mapping[int, Schedule] = {
     5: Schedule(5, (5, 9, 13, 15, 17)),
     4: Schedule(4, (3, 5, 7, 9)),
@@ -58,5 +58,5 @@ SLQ: Mapping[int, Schedule] = {
     2: Schedule(2, (1, 3)),
 }
 
-# MLQ's ternary weights: both outer clusters, then the middle one, whose centre moves too.
+#: MLQ's ternary weights: both outer clusters, then the middle one, whose centre moves too.
 TERNARY = Schedule(2, (2, 3), partition="boundary", pin_zero=False)

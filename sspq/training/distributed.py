@@ -78,8 +78,10 @@ _SEVERAL: Dict[str, Callable[[int], Any]] = {
     "replicated": SyncMultiGPUTrainerReplicated,
     "parameter-server": SyncMultiGPUTrainerParameterServer,
 }
+#: Names of the trainers.
 NAMES = (*_SEVERAL, "horovod")
-COMPRESSIONS = ("none", "fp16")  # of Horovod's gradients
+#: Compressions of Horovod's gradients.
+COMPRESSIONS = ("none", "fp16")
 
 
 def processes(name: str) -> Processes:

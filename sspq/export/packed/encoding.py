@@ -6,14 +6,14 @@ A scheme says what a code c of a tensor means:
 scheme     value                           parts beside the codes
 ========== =============================== ==========================================
 sign       ``(2c - 1) * scale``            ``scale``, float32 ``[]``
-levels     ``2 * (c * (1 / n)) - 1``, where ``n = 2**bits - 1``
+levels     ``2 * (c * (1 / n)) - 1``
 quotients  ``2 * (c / n) - 1``
 codebook   ``centres[c]``                  ``centres``, float32 ``[at most 2**bits]``
 uniform    ``(c - 2**(bits-1) + 1)*scale`` ``scale``, float32, one for each last axis
 float                                      the values themselves, float32 or float16
 ========== =============================== ==========================================
 
-All in float32 arithmetic: TensorFlow turns a division by a constant into a multiplication by its
+with ``n = 2**bits - 1``, all in float32 arithmetic: TensorFlow turns a division by a constant into a multiplication by its
 reciprocal, but not everywhere, and last bits tell the two apart.
 
 Value i of a tensor in row-major order has bits ``i*bits`` to ``i*bits + bits - 1`` of its codes,
