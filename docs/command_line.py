@@ -5,7 +5,7 @@ import contextlib
 import os
 import runpy
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 from unittest import mock
 
 from docutils import nodes
@@ -19,25 +19,35 @@ class _Found(BaseException):
 
 
 def parser_of(program: str) -> argparse.ArgumentParser:
-    """The parser of ``python -m sspq`` or ``python path/to/script.py``, from a run of it."""
-    name = program.split()[-1]
+    """The parser of ``python path/to/script.py`` or ``python -m sspq [COMMAND]``, from a run of it.
+
+    Raises:
+        KeyError: there is no such command.
+    """
+    words = program.split()
+    if words[1] != "-m":
+        parser = _first_parser(words[1:], lambda path: runpy.run_path(path, {}, "__main__"))
+        parser.prog = program
+        return parser
+    parser = _first_parser(words[2:], lambda name: runpy.run_module(name, {}, "__main__"))
+    return commands_of(parser)[words[3]] if words[3:] else parser
+
+
+def _first_parser(argv: List[str], start: Callable[[str], object]) -> argparse.ArgumentParser:
+    """The parser that a program reads its command line with; the program ends there."""
 
     def stop(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         raise _Found(parser)
 
-    with _usual_environment(), mock.patch.object(sys, "argv", [name]), mock.patch.object(
-        argparse.ArgumentParser, "parse_known_args", stop
-    ):
+    name = os.path.join(ROOT, argv[0]) if argv[0].endswith(".py") else argv[0]
+    with mock.patch.object(argparse.ArgumentParser, "parse_known_args", stop), mock.patch.object(
+        sys, "argv", argv
+    ), mock.patch.object(sys, "path", [os.path.dirname(name), *sys.path]), _usual_environment():
         try:
-            if name == "sspq":
-                runpy.run_module(name, run_name="__main__")
-            else:
-                with _first_on_path(os.path.dirname(os.path.join(ROOT, name))):
-                    runpy.run_path(os.path.join(ROOT, name), run_name="__main__")
+            start(name)
         except _Found as found:
-            found.args[0].prog = program
             return found.args[0]
-    raise ValueError(f"{program}: reads no command line")
+    raise ValueError(f"{name}: reads no command line")
 
 
 @contextlib.contextmanager
@@ -46,12 +56,6 @@ def _usual_environment() -> Iterator[None]:
     with mock.patch.dict(os.environ, COLUMNS="90"):
         for name in ("Imagenet_Path", "CIFAR100_PATH"):
             os.environ.pop(name, None)
-        yield
-
-
-@contextlib.contextmanager
-def _first_on_path(folder: str) -> Iterator[None]:
-    with mock.patch.object(sys, "path", [folder, *sys.path]):
         yield
 
 
@@ -93,11 +97,12 @@ class Command(Directive):
     final_argument_whitespace = True
 
     def run(self) -> List[nodes.Node]:
-        parser = parser_of(self.arguments[0])
+        program = self.arguments[0]
+        parser = parser_of(program)
         commands = commands_of(parser)
         if not commands:
             return describe(parser)
-        return [self._section(name, commands[name]) for name in commands]
+        return [self._section(name, parser_of(f"{program} {name}")) for name in commands]
 
     def _section(self, name: str, parser: argparse.ArgumentParser) -> nodes.Node:
         section = nodes.section("", nodes.title("", name), *describe(parser), names=[name])

@@ -1,7 +1,7 @@
 """The documentation site: ``python -m sphinx docs build/docs``."""
 
-import importlib
 import os
+import pydoc
 import sys
 import warnings
 from typing import Any, Optional
@@ -72,24 +72,15 @@ def lead_outside(app: Any, doctree: nodes.document) -> None:
             link.replace_self(nodes.literal("", link.astext()))
 
 
-def named(name: str) -> Any:
-    """The object of that full name; None if there is none."""
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute, None)
-    except ImportError:
-        return None  # of a class
-
-
 def lead_to_definition(app: Any, env: Any, node: Any, text: Any) -> Optional[nodes.Node]:
     """Makes a reference to a public name, such as ``sspq.slq.cluster``, lead to its definition."""
     target = node["reftarget"]
     if node.get("refdomain") != "py" or not target.startswith("sspq."):
         return None
-    meant, last = named(target), target.rpartition(".")[2]
+    meant, last = pydoc.locate(target), target.rpartition(".")[2]
     python = env.get_domain("py")
     for name in python.objects:
-        if name.endswith("." + last) and meant is not None and named(name) is meant:
+        if name.endswith("." + last) and meant is not None and pydoc.locate(name) is meant:
             return python.resolve_xref(
                 env, node["refdoc"], app.builder, node["reftype"], name, node, text
             )

@@ -108,9 +108,8 @@ def options_of(words):
         AssertionError: there is no such program or command.
     """
     if words[:3] == ["python", "-m", "sspq"]:
-        known = commands_of(parser("python -m sspq"))
-        assert words[3] in known
-        return known[words[3]]._option_string_actions
+        assert words[3] in commands_of(parser("python -m sspq"))
+        return parser(" ".join(words[:4]))._option_string_actions
     if words[0] not in ("python", "bash") or not words[1].endswith((".py", ".sh")):
         return None
     assert os.path.isfile(os.path.join(ROOT, words[1]))
