@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import runpy
+import subprocess
 import sys
 from typing import Any, Callable, Dict, Iterator, List
 from unittest import mock
@@ -91,13 +92,20 @@ def describe(parser: argparse.ArgumentParser) -> List[nodes.Node]:
 
 
 class Command(Directive):
-    """``{command} python examples/slq.py``; of ``python -m sspq`` a section for each command."""
+    """``{command} python examples/slq.py``; of ``python -m sspq`` a section for each command.
+
+    Of a shell script, what it prints with ``--help``.
+    """
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> List[nodes.Node]:
         program = self.arguments[0]
+        if program.startswith("bash "):
+            command = [*program.split(), "--help"]
+            text = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+            return [nodes.literal_block("", text.stdout.strip(), language="text")]
         parser = parser_of(program)
         commands = commands_of(parser)
         if not commands:

@@ -202,8 +202,8 @@ def test_every_message_among_the_troubles_is_one_of_the_code():
 
 
 def test_the_reference_has_every_script():
-    listed = re.findall(r"```\{command\} python (\S+)", read("docs/api/command-line.md"))
-    assert sorted(listed[1:]) == files("examples/*.py") and listed[0] == "-m"
+    listed = re.findall(r"```\{command\} \S+ (.+)", read("docs/api/command-line.md"))
+    assert sorted(listed) == sorted(["-m sspq", *files("*.sh", "examples/*.py")])
 
 
 @pytest.mark.slow
