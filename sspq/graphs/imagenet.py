@@ -48,6 +48,7 @@ class Released(NamedTuple):
     l_sspq: bool
 
 
+#: The released graphs by name.
 GRAPHS: Dict[str, Released] = {
     "resnet_model2": Released(1, 4, 32, l_sspq=False),  # SSPQ
     "resnet_model3": Released(4, 32, 32, l_sspq=True),  # L-SSPQ, step S1

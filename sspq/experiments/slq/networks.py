@@ -132,6 +132,7 @@ def _imagenet(mode: str, depth: int) -> Callable[[ModelOptions, int], Classifier
 # which those of LeNet alone have been tried out, on digits.
 _RESNET = (Recipe(256, 0.1, 90, 30), Recipe(256, 1e-3, 10, 4))
 
+#: The networks by the names of ``--model``.
 NETWORKS: Dict[str, Network] = {
     "lenet": Network(_lenet, ALL, Recipe(64, 0.01, 20, 15), Recipe(64, 0.003, 4, 3)),
     "sspq34": Network(_sspq34, SHIFT_KERNELS, Recipe(256, 0.1, 200, 60), Recipe(256, 0.01, 20, 8)),
