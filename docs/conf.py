@@ -48,9 +48,10 @@ autodoc_inherit_docstrings = False  # of tensorpack's classes
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 
-# Every reference into the package has to lead to a page; those of other packages have none here.
+# Every reference into the package has to lead to a page; those of other packages have none here, and
+# a type variable is no page's.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!sspq\.).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!sspq\.).*|.*\.T")]
 
 # READMEs beside the code that are pages as well: what includes each of them.
 PAGES = {"README.md": "index", "examples/README.md": "examples"}
