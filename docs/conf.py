@@ -48,8 +48,8 @@ autodoc_inherit_docstrings = False  # of tensorpack's classes
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 
-# Every reference into the package has to lead to a page; those of other packages have none here, and
-# a type variable is no page's.
+# Every reference into the package has to lead to a page; those of other packages have none here,
+# and a type variable is on none.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!sspq\.).*|.*\.T")]
 

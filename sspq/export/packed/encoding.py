@@ -13,8 +13,8 @@ uniform    ``(c - 2**(bits-1) + 1)*scale`` ``scale``, float32, one for each last
 float                                      the values themselves, float32 or float16
 ========== =============================== ==========================================
 
-with ``n = 2**bits - 1``, all in float32 arithmetic: TensorFlow turns a division by a constant into a multiplication by its
-reciprocal, but not everywhere, and last bits tell the two apart.
+with ``n = 2**bits - 1``, all in float32 arithmetic: TensorFlow turns a division by a constant into
+a multiplication by its reciprocal, but not everywhere, and last bits tell the two apart.
 
 Value i of a tensor in row-major order has bits ``i*bits`` to ``i*bits + bits - 1`` of its codes,
 the most significant first; zeros fill the last byte.
