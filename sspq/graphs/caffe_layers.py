@@ -11,7 +11,7 @@ _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def max_pool(name: str, x: Any, size: int) -> Any:
-    """The largest value of each ``size``x``size`` window, ``size`` 2 or 3, in steps of 2.
+    """The largest value of each ``size x size`` window, ``size`` 2 or 3, in steps of 2.
 
     The number of windows along an edge is ``ceil((edge - size) / 2) + 1``: Caffe rounds up and lets
     the last window reach beyond the image, by one pixel. TensorFlow's "SAME" does that then, where
