@@ -213,7 +213,7 @@ installed_libraries() {
 setup_packages() {
   local venv=$SSPQ_ROOT/.venv requirements=$SSPQ_ROOT/requirements tensorflow python stamp
   local files=("$requirements"/{base,constraints,tensorflow-libraries}.txt)
-  local dev=("$requirements"/{dev,docs,onnx}.txt)
+  local dev=("$requirements"/{dev,docs,notebook,onnx}.txt)
   tensorflow=$(tensorflow_package)
   case $tensorflow in
     tensorflow | tensorflow-gpu) files+=("$requirements/$tensorflow.txt") ;;
