@@ -229,11 +229,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", default="", help="an ILSVRC folder to take training images from")
+    parser.add_argument("--data", default="", help="ILSVRC folder to take training images from")
     parser.add_argument("--cores", type=int, default=available_cores())
-    parser.add_argument("--images", type=int, default=384, help="of one pass")
+    parser.add_argument(
+        "--images", type=int, default=384, help="number of images of one pass (default: 384)"
+    )
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--json", help="also write the rows to this file")
+    parser.add_argument("--json", help="file that the rows are written to, too")
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:

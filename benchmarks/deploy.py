@@ -196,8 +196,10 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--folder", help="keep the exported files there, and use those that are")
-    parser.add_argument("--json", help="also write the rows and targets to this file")
+    parser.add_argument(
+        "--folder", help="folder of exported files: those that are there are used, the others kept"
+    )
+    parser.add_argument("--json", help="file that rows and targets are written to, too")
     args = parser.parse_args()
     quieten()
 

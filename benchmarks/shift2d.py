@@ -202,7 +202,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", choices=("tensorflow", "alone"), help="one of the two parts")
-    parser.add_argument("--json", help="also write all rows and targets to this file")
+    parser.add_argument("--json", help="file that all rows and targets are written to, too")
     args = parser.parse_args()
 
     print(

@@ -248,7 +248,7 @@ def main() -> None:
     )
     parser.add_argument("--megabytes", type=int, nargs="+", default=[8, 64, 512, 1024])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--json", help="also write the rows to this file")
+    parser.add_argument("--json", help="file that the rows are written to, too")
     args = parser.parse_args()
 
     # Of what PyTorch leaves to cuDNN: the fastest algorithm, and no fewer bits than float32 has.

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--weights", type=int, default=4096 * 9216)
     parser.add_argument("--bits", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", help="also write the rows to this file")
+    parser.add_argument("--json", help="file that the rows are written to, too")
     args = parser.parse_args()
 
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

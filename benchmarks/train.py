@@ -194,8 +194,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9, help="of training steps")
-    parser.add_argument("--json", help="also write the rows and targets to this file")
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="number of rounds of training steps (default: 9)"
+    )
+    parser.add_argument("--json", help="file that rows and targets are written to, too")
     args = parser.parse_args()
     quieten()
 

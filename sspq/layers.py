@@ -67,17 +67,19 @@ def _shift2d_layer(
     Called as ``Shift2D(name, inputs, ...)``.
 
     Args:
-        inputs: 4-D tensor with a known number of channels C.
-        n_shift: 2, the shifts of a channel (x and y).
-        shift_size: C; taken from the input when not given.
-        stride: an int or (height, width). ``strides`` is another spelling.
-        padding: ``"SAME"``, no padding, output ``ceil(size / stride)``; or ``"AUTO"``, the same at
-            stride 1 and padding 1 otherwise (an effective 3x3 window). ``paddings`` is another
+        inputs: 4-D tensor with a known number C of channels.
+        n_shift: number of shifts of a channel: 2, along width and height.
+        shift_size: number C of channels (default: None, taken from the input).
+        stride: step in pixels, an int or (height, width) (default: 1). ``strides`` is another
             spelling.
-        data_format: ``"NCHW"`` or ``"NHWC"``, or as Keras spells them.
-        normalize: divide each channel's gradient (gx, gy) to the shift by its L2 norm.
+        padding: ``"SAME"`` (default), no padding, output ``ceil(size / stride)``; or ``"AUTO"``, the
+            same at stride 1 and padding 1 otherwise (an effective 3x3 window). ``paddings`` is
+            another spelling.
+        data_format: ``"NCHW"`` (default) or ``"NHWC"``, or as Keras spells them.
+        normalize: whether each channel's gradient (gx, gy) to the shift is divided by its L2 norm
+            (default: False).
         lr_mult: factor on the gradient to the shift, that is on its learning rate under SGD;
-            finite and at least 0.
+            finite and at least 0 (default: 1).
 
     Variable Names:
 

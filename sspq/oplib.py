@@ -27,7 +27,7 @@ def build_info() -> Dict[str, Any]:
     """What the library was built with, as recorded by ``setup.py``.
 
     Raises:
-        OpLibraryError: there is no library, or no record beside it.
+        OpLibraryError: the library, or the record beside it, is missing.
     """
     if not (os.path.isfile(LIB_PATH) and os.path.isfile(BUILD_INFO_PATH)):
         raise OpLibraryError(f"sspq's op library is not built: {LIB_PATH} is missing.\n{_REBUILD}")

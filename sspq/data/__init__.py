@@ -1,10 +1,11 @@
 """Images to train and test on: CIFAR-100 from its official files, and digits that need no file.
 
-ILSVRC folders, which do not fit into memory, have modules of their own: ``imagenet`` finds their
-files and labels, ``scan`` checks the files, ``demo_tree`` writes a small one.
+``memory`` holds such data sets and the flow that feeds them to a trainer. ``ilsvrc`` is for ILSVRC
+folders, which do not fit into memory: ``tree`` finds their files and labels, ``scan`` checks the
+files, ``flow`` and ``symbolic`` feed a trainer, ``demo_tree`` writes a small one.
 
-``flow``, ``imagenet_flow`` and ``imagenet_symbolic``, which feed a trainer, are imported by their
-own names: they need tensorpack, and reading or checking a data set does not.
+Modules that feed a trainer are imported by their own names: they need tensorpack, and reading or
+checking a data set does not.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def load(spec: str | os.PathLike[str], download: bool = False) -> Dataset:
         The data set, verified.
 
     Raises:
-        DataError: there is no such data, it is damaged, or cannot be downloaded.
+        DataError: the data is missing, damaged, or cannot be downloaded.
     """
     path = os.fspath(spec)
     if not path:

@@ -15,7 +15,7 @@ def int_in(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
     """``value``, an int from ``low`` to ``high``; ``limit`` tells where a bound comes from.
 
     Raises:
-        DataError: it is not; ``name`` is the argument's.
+        DataError: ``value`` is no int or out of its range; the text begins with ``name``.
     """
     if not is_int(value) or not low <= value <= high:
         reason = f" ({limit})" if limit else ""
@@ -27,7 +27,7 @@ def check_share(rank: int, ranks: int) -> None:
     """Refuses what is no number of a process among ``ranks``.
 
     Raises:
-        DataError: it is not one from 0 to ``ranks - 1``.
+        DataError: ``rank`` is no int from 0 to ``ranks - 1``.
     """
     int_in("ranks", ranks, 1, 2**31 - 1)
     int_in("rank", rank, 0, ranks - 1, f"there are {ranks}")

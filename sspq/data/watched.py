@@ -15,7 +15,7 @@ class Watched:
     ends as if the data had come to an end.
 
     Attributes:
-        error: that a flow has raised; None while there is none.
+        error: error that a flow has raised; None while none has.
     """
 
     def __init__(self) -> None:

@@ -29,8 +29,8 @@ class Workers:
     it closes itself.
 
     Args:
-        function: of one picklable task, with a picklable result.
-        processes: int >= 0; with 0 the function runs in this process.
+        function: function of one picklable task, with a picklable result.
+        processes: number of processes, int >= 0; with 0 the function runs in this process.
     """
 
     def __init__(self, function: Callable[[Any], Any], processes: int) -> None:

@@ -43,10 +43,11 @@ def sspq34(
     """The SSPQ34 graph.
 
     Args:
-        image: float32 ``[N, H, W, 3]`` in 0..255, RGB, whatever the ``data_format``.
+        image: images, float32 ``[N, H, W, 3]`` in 0..255, RGB, whatever the ``data_format``.
         activate: clip and quantizer of the activations.
-        data_format: "NCHW" or "NHWC", of the computation; variables are the same in both.
-        shift_normalize, shift_lr_mult: see :func:`sspq.Shift2D`.
+        data_format: layout of the computation, "NCHW" or "NHWC"; variables are the same in both.
+        shift_normalize, shift_lr_mult: arguments of :func:`sspq.Shift2D` (default: False and 1).
+
     Returns:
         Logits ``[N, num_classes]``.
     """

@@ -32,15 +32,16 @@ def grouped_conv(
     * ``b``: ``[features]``, only with a ``bias_initializer``.
 
     Args:
-        name: of the variable scope.
-        x: 4-D, in the layout of the current argscope.
-        features: channels of the result, a multiple of ``groups``.
-        kernel, strides: ints for both axes.
-        groups: 1 is an ordinary convolution.
-        padding: "SAME" or "VALID".
-        activation: of the result.
-        kernel_initializer: None takes the current argscope's, which must have one.
-        bias_initializer: None for no bias.
+        name: name of the variable scope.
+        x: 4-D tensor in the layout of the current argscope.
+        features: number of channels of the result, a multiple of ``groups``.
+        kernel, strides: size and stride of the window, ints for both axes (default stride: 1).
+        groups: number of groups; 1 is an ordinary convolution.
+        padding: "SAME" (default) or "VALID".
+        activation: function of the result (default: None).
+        kernel_initializer: initial values of ``W`` (default: None, those of the current argscope,
+            which must have one).
+        bias_initializer: initial values of ``b`` (default: None, no bias).
     """
     use_bias = bias_initializer is not None
     if kernel_initializer is None:

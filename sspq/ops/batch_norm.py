@@ -41,10 +41,10 @@ def batch_norm(
     Args:
         x: float32 ``[..., C]``, channels last.
         gamma, beta: float32 ``[C]``.
-        epsilon: added to the variance.
-        bits: see above.
-        relu: whether ``y = max(v, 0)``; for ``bits`` of 0 alone.
-        name: name of the op.
+        epsilon: number that is added to the variance (default: 1e-5).
+        bits: bits of ``y`` as above, 0 to 32 (default: 0).
+        relu: whether ``y = max(v, 0)``; for ``bits`` of 0 alone (default: False).
+        name: name of the op (default: None).
 
     Returns:
         ``y`` like ``x``; mean and variance ``[C]``. The variance is the mean square deviation, not

@@ -46,12 +46,14 @@ def shift2d(
             ``data_format`` says.
         shift: ``[2, C]``, same dtype: row 0 along W, row 1 along H, in input pixels. NaN or
             infinity makes the channel NaN; a shift beyond the image makes it zero.
-        strides: 4 ints in the order of ``data_format``; 1 for batch and channels.
-        paddings: 4 ints in the order of ``data_format``; 0 for batch and channels.
-        normalize: divide each channel's (gx, gy) gradient to ``shift`` by its L2 norm.
-        data_format: ``"NCHW"`` or ``"NHWC"``. Both give the same bits, but for the gradient to
-            ``shift``, whose sums they form in other orders.
-        name: of the op.
+        strides: 4 ints in the order of ``data_format``; 1 for batch and channels (default: all 1).
+        paddings: 4 ints in the order of ``data_format``; 0 for batch and channels (default: all
+            0).
+        normalize: whether each channel's (gx, gy) gradient to ``shift`` is divided by its L2 norm
+            (default: False).
+        data_format: ``"NCHW"`` (default) or ``"NHWC"``. Both give the same bits, but for the
+            gradient to ``shift``, whose sums they form in other orders.
+        name: name of the op (default: None).
 
     Returns:
         A tensor of the same dtype and layout; height and width are

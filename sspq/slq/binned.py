@@ -61,9 +61,9 @@ class BinnedWeights:
     """Weights by bin.
 
     Args:
-        weights: float32, flat and contiguous.
-        skip: bool, of the same length: weights that do not count.
-        threads: at most so many.
+        weights: values, float32, flat and contiguous.
+        skip: weights that do not count, bool of the same length, or None.
+        threads: largest number of threads.
 
     Raises:
         ValueError: a weight that counts is NaN or infinite.

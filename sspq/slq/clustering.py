@@ -100,14 +100,15 @@ def cluster(
     on threads or on the implementation (:func:`sspq.slq.backend_name`).
 
     Args:
-        weights: float32, any shape.
-        centres: where they start, by index; up to 256 numbers. A cluster without members keeps its
+        weights: values to cluster, float32, any shape.
+        centres: initial centres by index; up to 256 numbers. A cluster without members keeps its
             centre. There may be more centres than distinct weights, and equal ones.
-        passes: at least 1.
-        fixed: indices of centres that take members but do not move.
-        skip: bool, in the weights' shape: weights that take no part. Their index is 0, and they
-            count neither in ``sizes`` nor in ``loss``.
-        threads: by default as many as this process may use. The numpy implementation has one.
+        passes: number of passes, at least 1 (default: 10).
+        fixed: indices of centres that take members but do not move (default: none).
+        skip: weights that take no part, bool in the weights' shape (default: none). Their index is
+            0, and they count neither in ``sizes`` nor in ``loss``.
+        threads: number of threads (default: as many as this process may use). The numpy
+            implementation has one.
 
     Raises:
         ValueError: weights are empty, not float32, NaN or infinite; or another argument is out of

@@ -62,10 +62,10 @@ def next_stage(
     weights to train on with.
 
     Args:
-        weights: float32, the layer's weights now; frozen ones as :func:`share` has left them.
-        state: from :func:`start` or the stage before.
-        schedule: the same at every stage.
-        threads: as for :func:`sspq.slq.cluster`.
+        weights: current weights of the layer, float32; frozen ones as :func:`share` has left them.
+        state: state of the layer, from :func:`start` or the stage before.
+        schedule: schedule of the layer, the same at every stage.
+        threads: number of threads (default: as many as this process may use).
 
     Raises:
         ValueError: weights or state are not those of this layer and schedule, frozen weights have

@@ -26,8 +26,9 @@ def incremental_stages(
     layers in the paper's experiments is not public; this one is this package's own.
 
     Args:
-        layers: names, in network order.
-        groups: which layers advance together, in order; by default each layer on its own.
+        layers: names of the layers, in network order.
+        groups: names of the layers that advance together, group by group (default: None, each
+            layer on its own).
 
     Raises:
         ValueError: a layer is in no group or in several, or a group names none of the layers.

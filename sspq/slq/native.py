@@ -18,7 +18,7 @@ def load() -> Any:
     """The library, loaded on the first call.
 
     Raises:
-        OSError: it is missing, does not load, or is from another version of the sources.
+        OSError: the library is missing, does not load, or is from another version of the sources.
     """
     library = ctypes.CDLL(LIB_PATH)
     found = library.sspq_slq_interface()

@@ -11,17 +11,17 @@ PARTITIONS = ("magnitude", "loss", "boundary")
 
 @dataclass(frozen=True)
 class Schedule:
-    """How one layer is quantized, stage by stage.
+    """The stages by which one layer is quantized.
 
     Attributes:
-        bits: 2 to 8, for ``2**(bits - 1) + 1`` centres.
-        counts: how many centres are frozen, with their members, at the end of each stage. The last
-            stage freezes all.
-        partition: which centres are next. ``magnitude``: zero, then by descending magnitude, which
-            is the order of their indices. ``loss``: those whose clusters lose most by it.
-            ``boundary``: by descending magnitude, zero last.
-        pin_zero: centre 0 takes members but stays exactly 0.
-        passes: of k-means, every stage.
+        bits: bits of a weight, 2 to 8, for ``2**(bits - 1) + 1`` centres.
+        counts: number of centres that are frozen, with their members, at the end of each stage. The
+            last stage freezes all.
+        partition: order in which centres are frozen. ``magnitude``: zero, then by descending
+            magnitude, which is the order of their indices. ``loss``: those whose clusters lose most
+            by it. ``boundary``: by descending magnitude, zero last.
+        pin_zero: whether centre 0 takes members but stays exactly 0.
+        passes: number of passes of k-means in every stage.
 
     Raises:
         ValueError: an attribute is out of its range; it is named.

@@ -89,12 +89,13 @@ class Augmentor:
     """Applies tensorpack's augmentors to one image.
 
     Args:
-        image_size: int >= 1, height and width of the result.
+        image_size: height and width of the result in pixels, int >= 1.
         augmentation: changes to training images; None for validation.
-        stretch: in validation, resize both edges, as Caffe does, and not the shorter one.
+        stretch: whether validation resizes both edges, as Caffe does, and not the shorter one
+            (default: False).
 
     Raises:
-        DataError: ``image_size`` is not so.
+        DataError: ``image_size`` is out of its range.
     """
 
     def __init__(

@@ -104,16 +104,18 @@ class TrainFlow(_ImageFlow):
     and a warning tells its name and the count.
 
     Args:
-        images: to train on, without the files that a scan found bad.
-        batch: int >= 1, of this process; all ranks together need ``batch * ranks`` images.
-        image_size: int >= 1.
-        seed: int in [0, 2**32).
-        first_epoch: int in [1, 2**32), the epoch of the first pass.
-        augmentation: what is done to the images; None treats them as in validation.
-        rank, ranks: which of how many training processes this is, as in Horovod.
+        images: images to train on, without the files that a scan found bad.
+        batch: number of images of a batch of this process, int >= 1; all ranks together need
+            ``batch * ranks`` images.
+        image_size: height and width of the result in pixels, int >= 1 (default: 224).
+        seed: seed of order and augmentation, int in [0, 2**32) (default: 0).
+        first_epoch: epoch of the first pass, int in [1, 2**32) (default: 1).
+        augmentation: changes to the images (default: the released ones); None treats them as in
+            validation.
+        rank, ranks: number of this training process, from 0, and of all (default: 0 and 1).
         processes: number of processes that decode and augment (default: one per core); 0 does it in
             this one.
-        limit: batches of a pass, at most; None for all.
+        limit: largest number of batches of a pass (default: None, all).
 
     Raises:
         DataError: an argument is out of its range.
@@ -192,14 +194,17 @@ class EvalFlow(_ImageFlow):
     images where it is the last one or files were skipped, and never none.
 
     Args:
-        images: to evaluate on.
-        batch: int >= 1.
-        image_size: int >= 1. The shorter edge is resized to 256/224 of it and the middle cut out.
-        skip_bad: leave out files that cannot be decoded, with a warning.
-        rank, ranks: which of how many processes this is: each image belongs to exactly one, and
-            the number of batches may differ by one.
-        processes: that decode, by default one per core; 0 does it in this process.
-        stretch: resize both edges to 256/227 of ``image_size`` instead, as Caffe does for AlexNet.
+        images: images to evaluate on.
+        batch: number of images of a batch, int >= 1.
+        image_size: height and width of the result in pixels, int >= 1 (default: 224). The shorter
+            edge is resized to 256/224 of it and the middle cut out.
+        skip_bad: whether files that cannot be decoded are left out, with a warning (default:
+            False).
+        rank, ranks: number of this process, from 0, and of all (default: 0 and 1). Each image
+            belongs to exactly one process, and the number of batches may differ by one.
+        processes: number of processes that decode (default: one per core); 0 does it in this one.
+        stretch: whether both edges are resized to 256/227 of ``image_size`` instead, as Caffe does
+            for AlexNet (default: False).
 
     Raises:
         DataError: an argument is out of its range; in a pass, a file cannot be decoded.

@@ -96,7 +96,7 @@ class Report:
         """The images without those that cannot be used.
 
         Raises:
-            DataError: none is left.
+            DataError: no image is left.
         """
         bad = self.bad(images.name)
         usable = images.without(f.file for f in bad) if bad else images

@@ -53,10 +53,10 @@ def train_dataset(
     as when a disk is gone, the dataset ends.
 
     Args:
-        images, batch, image_size, seed, first_epoch, augmentation, rank, ranks, limit: as for
+        images, batch, image_size, seed, first_epoch, augmentation, rank, ranks, limit: arguments of
             TrainFlow; a pass is an epoch.
-        parallel: images that are worked on at once, by default one per core.
-        fail: is told why the dataset ends.
+        parallel: number of images that are worked on at once (default: None, one per core).
+        fail: function that is given the error which ends the dataset.
 
     Returns:
         A ``tf.data.Dataset`` of uint8 BGR ``[batch, image_size, image_size, 3]`` and int32
@@ -106,8 +106,8 @@ def eval_dataset(
     :class:`sspq.data.ilsvrc.flow.EvalFlow` with the same arguments.
 
     Args:
-        images, batch, image_size, skip_bad, rank, ranks, stretch: as for EvalFlow.
-        parallel: images that are worked on at once, by default one per core.
+        images, batch, image_size, skip_bad, rank, ranks, stretch: arguments of EvalFlow.
+        parallel: number of images that are worked on at once (default: None, one per core).
 
     Returns:
         A ``tf.data.Dataset`` of uint8 BGR ``[n, image_size, image_size, 3]`` and int32 ``[n]``,
@@ -147,12 +147,12 @@ class _Files:
     """The files that a dataset asks for, and what became of them: its side in Python.
 
     Args:
-        images: that there are.
-        order: the indices of a turn, as many in every turn.
-        turns: how many there are, None for no end.
-        report: is told the names of files that could not be decoded.
-        fail: is told why files without end do end.
-        parallel: images that are worked on at once, None for one per core.
+        images: all images.
+        order: function that gives the indices of a turn, as many in every turn.
+        turns: number of turns, None for no end.
+        report: function that is given the names of files that could not be decoded.
+        fail: function that is given the error which ends files without end.
+        parallel: number of images that are worked on at once, None for one per core.
     """
 
     def __init__(
@@ -209,8 +209,8 @@ def _loaded(files: _Files, load: Callable[[Any, Any, Any], Any]) -> Any:
     """A dataset of single images and labels, from one order of the files after the other.
 
     Args:
-        files: that are loaded.
-        load: ``(RGB image, turn, index) -> uint8 RGB image``, of tensors.
+        files: files that are loaded.
+        load: function of tensors, ``(RGB image, turn, index) -> uint8 RGB image``.
     """
     per_turn, turns = files.per_turn, files.turns
 

@@ -121,7 +121,7 @@ def find(
         parts: which of ``"train"`` and ``"val"`` are needed; the others may be absent.
 
     Raises:
-        DataError: there is no such folder, or it is not laid out so.
+        DataError: the folder is missing, or is not laid out as ILSVRC is.
     """
     root = os.path.expanduser(os.fspath(path))
     _check_root(root, parts)
@@ -149,11 +149,11 @@ def _check_root(root: str, parts: Sequence[str]) -> None:
         return
     raise DataError(
         f"`--data`: {root!r} has no folder {' and no folder '.join(absent)}: {_LAYOUT}"
-        + _hint(root)
+        + _probable_meaning(root)
     )
 
 
-def _hint(root: str) -> str:
+def _probable_meaning(root: str) -> str:
     """What was probably meant, where the folder shows it."""
     inside = os.path.join("ILSVRC", "Data", "CLS-LOC")
     for below in ("Data/CLS-LOC", inside, "ILSVRC2012", "imagenet"):
@@ -251,9 +251,9 @@ class _Lister:
             for entry in entries:
                 name = entry.name
                 # Names with a dot in front are what desktops leave behind (._x.JPEG).
-                named_so = name[0] != "." and name.lower().endswith(_EXTENSIONS)
+                is_image = name[0] != "." and name.lower().endswith(_EXTENSIONS)
                 # A link to nothing is an image that is missing.
-                if named_so and (entry.is_file() or entry.is_symlink()):
+                if is_image and (entry.is_file() or entry.is_symlink()):
                     images.append(name)
                 elif name not in known:
                     self.foreign.append(os.path.join(below, name))

@@ -70,8 +70,8 @@ def load(path: str, may_download: bool = False, release: Release = OFFICIAL) -> 
     Args:
         path: a directory with ``cifar-100-python.tar.gz`` or the unpacked ``cifar-100-python``
             in it, that folder itself, or the archive itself. The archive is preferred.
-        may_download: fetch the archive if nothing is there.
-        release: checksums and sizes that are expected.
+        may_download: whether the archive is fetched if nothing is there.
+        release: expected checksums and sizes.
 
     Returns:
         50,000 training and 10,000 test images, RGB; a flip keeps their class.
@@ -108,7 +108,7 @@ def download(directory: str, release: Release = OFFICIAL) -> str:
     leaves nothing behind.
 
     Raises:
-        DataError: it could not be fetched or stored, or is not the expected file.
+        DataError: the archive could not be fetched or stored, or is not the expected file.
     """
     target = os.path.join(directory, ARCHIVE)
     advice = f"fetch it by other means and put it at {target!r}, or use `--data digits`"
@@ -251,7 +251,7 @@ def parse(content: bytes, where: str, size: int, num_classes: int) -> tuple[np.n
     Nothing in ``content`` is executed, whatever it holds.
 
     Raises:
-        DataError: it is not such a file; ``where`` names it.
+        DataError: the file holds something else; ``where`` names it.
     """
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()

@@ -25,7 +25,8 @@ class Dataset:
         mirror: whether an image flipped from left to right still shows its class.
 
     Raises:
-        DataError: one of them is not so; the text names it, its value and what was expected.
+        DataError: an attribute is of another kind; the text names it, its value and what was
+            expected.
     """
 
     name: str

@@ -33,9 +33,9 @@ def augment(
     that feeds the trainer. Nor do those let two passes run at once, as they share one generator.
 
     Args:
-        images: ``[N, 32, 32, C]``.
-        tops, lefts: ints ``[N]`` in [0, 8]; 4 leaves the image where it is.
-        flips: bool ``[N]``.
+        images: images ``[N, 32, 32, C]``.
+        tops, lefts: upper left corners, ints ``[N]`` in [0, 8]; 4 leaves the image where it is.
+        flips: images that are flipped, bool ``[N]``.
 
     Returns:
         A new array of the shape and type of ``images``.
@@ -63,13 +63,14 @@ class TrainFlow(DataFlow):
     the epoch, dealt out anew every time.
 
     Args:
-        dataset: its training images are used; flipped only if its ``mirror`` is true.
-        batch: int >= 1, of this process; all ranks together need ``batch * ranks`` images.
-        seed: int in [0, 2**32).
-        first_epoch: int in [1, 2**32), the epoch of the first pass.
-        augment: if False, images are only shuffled and the mean is subtracted.
-        rank, ranks: which of how many training processes this is, as in Horovod.
-        limit: batches of a pass, at most; None for all.
+        dataset: data set whose training images are used; flipped only if its ``mirror`` is true.
+        batch: number of images of a batch of this process, int >= 1; all ranks together need
+            ``batch * ranks`` images.
+        seed: seed of order and augmentation, int in [0, 2**32) (default: 0).
+        first_epoch: epoch of the first pass, int in [1, 2**32) (default: 1).
+        augment: whether images are moved and flipped too (default: True).
+        rank, ranks: number of this training process, from 0, and of all (default: 0 and 1).
+        limit: largest number of batches of a pass (default: None, all).
 
     Raises:
         DataError: an argument is out of its range.
@@ -127,9 +128,10 @@ class TestFlow(DataFlow):
     batch holds what is left, from 1 to ``batch`` images.
 
     Args:
-        dataset: its test images are used.
-        batch: int >= 1.
-        rank, ranks: which of how many processes this is: each image belongs to exactly one.
+        dataset: data set whose test images are used.
+        batch: number of images of a batch, int >= 1.
+        rank, ranks: number of this process, from 0, and of all (default: 0 and 1). Each image
+            belongs to exactly one process.
 
     Raises:
         DataError: an argument is out of its range.
