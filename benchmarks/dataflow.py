@@ -245,11 +245,15 @@ def main() -> None:
             f"{SIZE}x{SIZE}, {args.cores} cores, medians of {args.rounds} rounds"
         )
         rows = list(rows_of(len(images), measure(all_passes(images, args.cores), args.rounds)))
-    print("%-9s %-12s %9s %9s %9s %6s %7s" % ("images/s", "augmentation", *WHAT, "kept", "of CPU"))
+    rates = " ".join(f"{what:>9}" for what in WHAT)
+    print(f"{'images/s':<9} {'augmentation':<12} {rates} {'kept':>6} {'of CPU':>7}")
     for row in rows:
         print(
-            "%(pipeline)-9s %(augmentation)-12s %(decoding)9.0f %(alone)9.0f %(pipeline_rate)9.0f "
-            "%(kept)6.2f %(of_cpu)7.2f" % row
+            (
+                f"{row['pipeline']:<9} {row['augmentation']:<12} {row['decoding']:9.0f} "
+                f"{row['alone']:9.0f} {row['pipeline_rate']:9.0f} {row['kept']:6.2f} "
+                f"{row['of_cpu']:7.2f}"
+            )
         )
     if args.json:
         write_json(

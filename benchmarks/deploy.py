@@ -212,19 +212,22 @@ def main() -> None:
         f"ONNX Runtime {onnxruntime.__version__}, {args.threads} threads, medians of "
         f"{args.rounds} rounds"
     )
-    columns = ("network", "precision", "MB", "px", "batch", "images/s", "ResNet50/")
-    print("%-12s %-9s %7s %4s %5s %9s %10s" % columns)
+    print(
+        f"{'network':<12} {'precision':<9} {'MB':>7} {'px':>4} {'batch':>5} {'images/s':>9} "
+        f"{'ResNet50/':>10}"
+    )
     for row in rows:
         ratio = row.get("resnet50_over_this")
         print(
-            "%(network)-12s %(precision)-9s %(megabytes)7.2f %(px)4d %(batch)5d "
-            "%(images_per_second)9.1f" % row + (f" {ratio:10.2f}" if ratio else "")
+            f"{row['network']:<12} {row['precision']:<9} {row['megabytes']:7.2f} {row['px']:4} "
+            f"{row['batch']:5} {row['images_per_second']:9.1f}"
+            + (f" {ratio:10.2f}" if ratio else "")
         )
     targets = list(targets_of(rows))
     print(f"\n{'':<42} {'measured':>8} {'target':>9}")
     for target in targets:
         print(
-            "%(what)-42s %(measured)8.2f  >= %(bound)5.2f  " % target
+            f"{target['what']:<42} {target['measured']:8.2f}  >= {target['bound']:5.2f}  "
             + ("met" if target["met"] else "NOT MET")
         )
     if args.json:

@@ -173,13 +173,14 @@ def targets_of(rows: List[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
 
 
 def show(row: Dict[str, Any]) -> None:
-    text = "%(pass)-11s %(network)-26s %(size)4d %(batch)6d %(images_per_second)9.1f"
-    print((text + " %(cpu_ms_per_image)9.1f") % row, end="")
+    print(
+        f"{row['pass']:<11} {row['network']:<26} {row['size']:4} {row['batch']:6} "
+        f"{row['images_per_second']:9.1f} {row['cpu_ms_per_image']:9.1f}",
+        end="",
+    )
     for figure in (SPEED, SHARE):
-        print(
-            "{:11.2f} {:7.2f}".format(*tuple(row[figure].values())) if figure in row else " " * 19,
-            end="",
-        )
+        ratio = row.get(figure)
+        print(f"{ratio['wall']:11.2f} {ratio['cpu']:7.2f}" if ratio else " " * 19, end="")
     print(flush=True)
 
 
@@ -220,16 +221,11 @@ def main() -> None:
     targets = list(targets_of(rows))
     print(f"\n{'':<72} {'measured':>8} {'of CPU':>7} {'target':>8} {'aim':>14}")
     for target in targets:
+        aim = f"{target['aim']:.2f}" if target["aim"] else ""
         print(
-            "%-72s %8.2f %7.2f  >= %4.2f  %-7s %6s"
-            % (
-                target["what"],
-                target["measured"]["wall"],
-                target["measured"]["cpu"],
-                target["bound"],
-                "met" if target["met"] else "NOT MET",
-                f"{target['aim']:.2f}" if target["aim"] else "",
-            )
+            f"{target['what']:<72} {target['measured']['wall']:8.2f} "
+            f"{target['measured']['cpu']:7.2f}  >= {target['bound']:4.2f}  "
+            f"{'met' if target['met'] else 'NOT MET':<7} {aim:>6}"
         )
     if args.json:
         files.write_json(

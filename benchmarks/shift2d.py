@@ -172,8 +172,9 @@ def shown_tensorflow(threads, rounds):
     for shape in SHAPES:
         for row in measure(shape, threads, rounds):
             print(
-                "%(network)-9s %(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s "
-                "%(pass)-16s %(ms)8.2f" % row + "".join(f"{row[o]:11.2f}" for o in OTHERS),
+                f"{row['network']:<9} {row['batch']:5} {row['channels']:4}x{row['size']:<4} "
+                f"{row['stride']:6} {row['layout']:<6} {row['pass']:<16} {row['ms']:8.2f}"
+                + "".join(f"{row[o]:11.2f}" for o in OTHERS),
                 flush=True,
             )
             yield row
@@ -187,9 +188,12 @@ def shown(rows):
     print(header + "".join(f"{name:>9}" for name in names))
     for row in rows:
         print(
-            "%(batch)5d %(channels)4dx%(size)-4d %(stride)6d %(layout)-6s %(copy_ms)8.3f "
-            "%(forward)8.2f %(backward)8.2f %(forward_far)8.2f %(backward_far)8.2f "
-            "%(by_pixel)8.1f" % row,
+            (
+                f"{row['batch']:5} {row['channels']:4}x{row['size']:<4} {row['stride']:6} "
+                f"{row['layout']:<6} {row['copy_ms']:8.3f} {row['forward']:8.2f} "
+                f"{row['backward']:8.2f} {row['forward_far']:8.2f} {row['backward_far']:8.2f} "
+                f"{row['by_pixel']:8.1f}"
+            ),
             flush=True,
         )
         yield row

@@ -105,7 +105,7 @@ class Case:
                 found[name]()
             except RuntimeError as e:  # such as too little memory: autograd takes more than shift2d
                 found.pop(name, None)
-                print("{} is left out: {}".format(name, str(e).split("\n")[0]), file=sys.stderr)
+                print(f"{name} is left out: {str(e).splitlines()[0]}", file=sys.stderr)
                 torch.cuda.empty_cache()
         return found
 
@@ -260,7 +260,7 @@ def main() -> None:
         "cudnn": torch.backends.cudnn.version(),
         "command": " ".join(sys.argv),
     }
-    print("\n".join("%-8s %s" % item for item in about.items()))
+    print("\n".join(f"{name:<8} {value}" for name, value in about.items()))
     print(
         f"{'MB':>5} {'CxHxW/stride':<16} {'type':<8} {'layout':<6} {'pass':<9} "
         f"{'ms':>9} {'GB/s':>7} {'of copy (target)':>20} {'/ grid (3)':>20} "
@@ -274,20 +274,13 @@ def main() -> None:
             if args.json:
                 write(args.json, dict(about, rows=rows))
             target = SHARE[row["pass"]]
+            shape = "x".join(str(length) for length in row["shape"][1:]) + f"/{row['stride']}"
+            of_copy = f"{verdict(row['of_copy'], target)} ({target:.2f})"
             print(
-                "%5d %-16s %-8s %-6s %-9s %9.3f %7.0f %20s %20s %20s"
-                % (
-                    row["megabytes"],
-                    "%dx%dx%d/%d" % (*row["shape"][1:], row["stride"]),
-                    row["type"],
-                    row["layout"],
-                    row["pass"],
-                    row["ms"],
-                    row["gb_per_s"],
-                    f"{verdict(row['of_copy'], target)} ({target:.2f})",
-                    verdict(row["grid"], TIMES_FASTER),
-                    verdict(row["depthwise"], TIMES_FASTER),
-                ),
+                f"{row['megabytes']:5d} {shape:<16} {row['type']:<8} {row['layout']:<6} "
+                f"{row['pass']:<9} {row['ms']:9.3f} {row['gb_per_s']:7.0f} {of_copy:>20} "
+                f"{verdict(row['grid'], TIMES_FASTER):>20} "
+                f"{verdict(row['depthwise'], TIMES_FASTER):>20}",
                 flush=True,
             )
     for passes, target in SHARE.items():

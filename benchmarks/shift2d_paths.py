@@ -46,8 +46,10 @@ def named(shape):
 
 
 def shown(row, title):
+    network, batch, channels, size, stride = row_key(row)
     print(
-        "%-28s %-9s %4d x %4d x %2d / %d  %4.2f  " % ((title,) + row_key(row) + (row["reach"],))
+        f"{title:<28} {network:<9} {batch:4d} x {channels:4d} x {size:2d} / {stride}  "
+        f"{row['reach']:4.2f}  "
         + "  ".join(f"{row[key]:5.2f}" for key in row if key.startswith("N") or key == "ratio"),
         flush=True,
     )

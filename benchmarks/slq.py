@@ -163,9 +163,9 @@ def main() -> None:
     )
     print(f"{'':<24} {'seconds':>8} {'times as fast':>14} {'centres':>12} {'indices':>12}")
     for row in rows:
-        print("%(what)-24s %(seconds)8.2f %(times_as_fast)14.1f" % row, end="")
+        print(f"{row['what']:<24} {row['seconds']:8.2f} {row['times_as_fast']:14.1f}", end="")
         if "centres_apart" in row:
-            print(" %(centres_apart)12.1e %(indices_apart)12d" % row, end="")
+            print(f" {row['centres_apart']:12.1e} {row['indices_apart']:12}", end="")
         print()
     for name, value in memory_mb.items():
         print(f"memory beside the weights, {name:<6} {value:4.0f} MB")

@@ -206,8 +206,10 @@ def main() -> None:
         f"(evaluation: {args.rounds * ROUNDS['evaluation']}), CPU kernels: "
         f"{oplib.cpu_versions()[0]}"
     )
-    columns = ("px", "batch", "images/s", "CPU ms", "ResNet50/", "of CPU")
-    print("%-11s %-22s %4s %6s %9s %9s %10s %7s" % (("pass", "network") + columns))
+    print(
+        f"{'pass':<11} {'network':<22} {'px':>4} {'batch':>6} {'images/s':>9} {'CPU ms':>9} "
+        f"{'ResNet50/':>10} {'of CPU':>7}"
+    )
     rows: List[Dict[str, Any]] = []
     targets: List[Dict[str, Any]] = []
     for size, batch in SIZES:
@@ -216,11 +218,11 @@ def main() -> None:
             targets += targets_of(passes, size, batch, took)
             for row in rows_of(passes, size, batch, took):
                 rows.append(row)
+                ratio = row["resnet50_over_this"]
                 print(
-                    "%(pass)-11s %(network)-22s %(size)4d %(batch)6d %(images_per_second)9.1f "
-                    "%(cpu_ms_per_image)9.1f"
-                    % row
-                    + "{wall:11.2f} {cpu:7.2f}".format(**row["resnet50_over_this"]),
+                    f"{row['pass']:<11} {row['network']:<22} {row['size']:4} {row['batch']:6} "
+                    f"{row['images_per_second']:9.1f} {row['cpu_ms_per_image']:9.1f}"
+                    f"{ratio['wall']:11.2f} {ratio['cpu']:7.2f}",
                     flush=True,
                 )
     print(f"\n{'':<66} {'measured':>8} {'of CPU':>7} {'target':>9}")

@@ -72,9 +72,9 @@ def _shift2d_layer(
         shift_size: number C of channels (default: None, taken from the input).
         stride: step in pixels, an int or (height, width) (default: 1). ``strides`` is another
             spelling.
-        padding: ``"SAME"`` (default), no padding, output ``ceil(size / stride)``; or ``"AUTO"``, the
-            same at stride 1 and padding 1 otherwise (an effective 3x3 window). ``paddings`` is
-            another spelling.
+        padding: ``"SAME"`` (default), no padding, output ``ceil(size / stride)``; or ``"AUTO"``,
+            the same at stride 1 and padding 1 otherwise (an effective 3x3 window). ``paddings``
+            is another spelling.
         data_format: ``"NCHW"`` (default) or ``"NHWC"``, or as Keras spells them.
         normalize: whether each channel's gradient (gx, gy) to the shift is divided by its L2 norm
             (default: False).

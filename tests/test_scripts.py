@@ -70,7 +70,9 @@ def test_packages_are_compiled_ahead_where_imports_keep_no_bytecode(
 @pytest.fixture
 def base_python():
     """The interpreter below the environment of the tests."""
-    return os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
+    return os.path.join(
+        sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    )
 
 
 @pytest.fixture

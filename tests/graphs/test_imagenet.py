@@ -116,7 +116,7 @@ def test_float32_sizes_are_the_published_ones(name, mib):
 def test_quantized_sizes_of_l_sspq50_are_the_known_ones(bitw, linear_bits, mib):
     size = size_of("lsspq50", sspq.ImageNetSSPQ(bitw=bitw, linear_bits=linear_bits))
     digits = len(mib.partition(".")[2])
-    assert "%.*f" % (digits, size.quantized_bytes / MIB) == mib
+    assert f"{size.quantized_bytes / MIB:.{digits}f}" == mib
 
 
 @pytest.mark.slow

@@ -213,7 +213,9 @@ def test_an_image_beyond_32_bits_is_refused_while_the_graph_is_built(
     x = tf.placeholder(tf.float32, (batch,) + image)
     message = graph_error(x, tf.placeholder(tf.float32), (1, 1, 2**20, 2**20), (0, 0) + paddings)
     sizes = " x ".join(str(d) for d in ("?" if batch is None else batch,) + image)
-    assert_names(message, "`x` of " + sizes, "`paddings` of %d and %d" % paddings, limit)
+    assert_names(
+        message, "`x` of " + sizes, f"`paddings` of {paddings[0]} and {paddings[1]}", limit
+    )
 
 
 @pytest.mark.parametrize("image", [(1, 2**28, 7), (2**10, 2**10, 2**11 - 1)])
