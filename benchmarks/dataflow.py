@@ -230,11 +230,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="", help="ILSVRC folder to take training images from")
-    parser.add_argument("--cores", type=int, default=available_cores())
+    parser.add_argument(
+        "--cores", type=int, default=available_cores(), help="number of cores (default: all)"
+    )
     parser.add_argument(
         "--images", type=int, default=384, help="number of images of one pass (default: 384)"
     )
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=11, help="number of rounds (default: 11)")
     parser.add_argument("--json", help="file that the rows are written to, too")
     args = parser.parse_args()
 
@@ -249,11 +251,9 @@ def main() -> None:
     print(f"{'images/s':<9} {'augmentation':<12} {rates} {'kept':>6} {'of CPU':>7}")
     for row in rows:
         print(
-            (
-                f"{row['pipeline']:<9} {row['augmentation']:<12} {row['decoding']:9.0f} "
-                f"{row['alone']:9.0f} {row['pipeline_rate']:9.0f} {row['kept']:6.2f} "
-                f"{row['of_cpu']:7.2f}"
-            )
+            f"{row['pipeline']:<9} {row['augmentation']:<12} {row['decoding']:9.0f} "
+            f"{row['alone']:9.0f} {row['pipeline_rate']:9.0f} {row['kept']:6.2f} "
+            f"{row['of_cpu']:7.2f}"
         )
     if args.json:
         write_json(

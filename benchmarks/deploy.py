@@ -194,8 +194,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
+    parser.add_argument("--rounds", type=int, default=20, help="number of rounds (default: 20)")
     parser.add_argument(
         "--folder", help="folder of exported files: those that are there are used, the others kept"
     )

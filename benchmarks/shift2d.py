@@ -203,8 +203,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
+    parser.add_argument("--rounds", type=int, default=15, help="number of rounds (default: 15)")
     parser.add_argument("--only", choices=("tensorflow", "alone"), help="one of the two parts")
     parser.add_argument("--json", help="file that all rows and targets are written to, too")
     args = parser.parse_args()

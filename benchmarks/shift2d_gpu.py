@@ -246,8 +246,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[8, 64, 512, 1024])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--megabytes",
+        type=int,
+        nargs="+",
+        default=[8, 64, 512, 1024],
+        help="sizes of the tensors in MB (default: 8 64 512 1024)",
+    )
+    parser.add_argument("--rounds", type=int, default=20, help="number of rounds (default: 20)")
     parser.add_argument("--json", help="file that the rows are written to, too")
     args = parser.parse_args()
 

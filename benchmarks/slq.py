@@ -134,9 +134,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", type=int, default=4096 * 9216)
-    parser.add_argument("--bits", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--weights",
+        type=int,
+        default=4096 * 9216,
+        help="number of weights (default: those of AlexNet's fc6)",
+    )
+    parser.add_argument("--bits", type=int, default=5, help="bits of a weight (default: 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: 3)")
     parser.add_argument("--json", help="file that the rows are written to, too")
     args = parser.parse_args()
 

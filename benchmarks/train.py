@@ -193,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
     parser.add_argument(
         "--rounds", type=int, default=9, help="number of rounds of training steps (default: 9)"
     )
