@@ -234,10 +234,10 @@ def check(defaults: Defaults, args: argparse.Namespace) -> None:
     if args.base_lr is not None:
         options.check_rate(args.base_lr)
     if args.mode not in SHIFT_MODES:
-        why = f"of shift networks, which mode {args.mode} is not"
+        why = f"for shift networks only, which mode {args.mode} is not"
         options.refuse(args, options.SHIFT_DEFAULTS, why)
     if args.trainer != "horovod":
-        why = f"of `--trainer horovod`, got --trainer {args.trainer}"
+        why = f"for `--trainer horovod` only, got --trainer {args.trainer}"
         options.refuse(args, {"compression": "none"}, why)
     images_of(args).augmentation(stretch=False)  # refuses what is no part of an image
     if args.flops:

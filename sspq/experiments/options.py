@@ -32,7 +32,7 @@ def parser(description: Optional[str]) -> argparse.ArgumentParser:
 
 def add_run(p: argparse.ArgumentParser, log: Optional[str]) -> None:
     """Adds where a run begins, where it is written (``log`` by default), and what it runs on."""
-    p.add_argument("--gpu", help="comma-separated list of GPUs to use; all of CUDA's by default")
+    p.add_argument("--gpu", help="GPUs to use, separated by commas; None: all")
     p.add_argument(
         "--load",
         help="checkpoint to start from (S2: S1's) or to evaluate; a folder means its last; or .npz",

@@ -1,4 +1,4 @@
-"""What counts as an int in arguments; here since SLQ does without the rest of the package."""
+"""The test of arguments that have to be ints."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def is_int(value: Any) -> bool:
-    """Whether it is Python's or numpy's, such as ``labels.max() + 1``; a bool is none."""
+    """Whether ``value`` is an int of Python or numpy, such as ``labels.max() + 1``; no bool is."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -34,7 +34,8 @@ def test_options_of_shifts_are_for_modes_with_shifts_alone(mode):
     if any(layer.kind == SHIFT for layer in read_layers(model)):
         checked(*options)
     else:
-        wanted = f"`--shift-lr-mult`, `--shift-normalize`: of shift networks, .* mode {mode} is not"
+        named = "`--shift-lr-mult`, `--shift-normalize`"
+        wanted = f"{named}: for shift networks only, .* mode {mode} is not"
         for more in ((), ("--flops",)):
             with pytest.raises(ValueError, match=wanted):
                 checked(*options, *more)
@@ -47,7 +48,7 @@ def test_gradients_are_compressed_by_horovod_alone(trainer):
     if trainer == "horovod":
         checked(*options)
     else:
-        wanted = f"`--compression`: of `--trainer horovod`, got --trainer {trainer}"
+        wanted = f"`--compression`: for `--trainer horovod` only, got --trainer {trainer}"
         with pytest.raises(ValueError, match=wanted):
             checked(*options)
     checked("--trainer", trainer)

@@ -32,9 +32,12 @@ from tests.experiments.slq_script import read_options, script
         ),
         (
             ("--load", "x", "--symbolic", "--meta-dir", "y"),
-            "`--meta-dir`, `--symbolic`: of ILSVRC images, which lenet does not take",
+            "`--meta-dir`, `--symbolic`: for ILSVRC images only, which lenet does not take",
         ),
-        (("--load", "x", "--shift-lr-mult", 2), "`--shift-lr-mult`: of shift networks, which"),
+        (
+            ("--load", "x", "--shift-lr-mult", 2),
+            "`--shift-lr-mult`: for shift networks only, which",
+        ),
         (("--load", "x", "--shift-lr-mult", "nan"), "`--shift-lr-mult` must be finite and at"),
     ],
 )

@@ -180,17 +180,17 @@ _OF_SHIFTS = {**options.SHIFT_DEFAULTS, "shift_no_decay": False}
 
 
 def _check_network(args: argparse.Namespace) -> None:
-    """Refuses options that are not of the network."""
+    """Refuses options that the network does not have."""
     network = NETWORKS[args.model]
     if not network.image_size:
-        options.refuse(args, _OF_FILES, f"of ILSVRC images, which {args.model} does not take")
+        options.refuse(args, _OF_FILES, f"for ILSVRC images only, which {args.model} does not take")
     if not network.shifts:
-        options.refuse(args, _OF_SHIFTS, f"of shift networks, which {args.model} is not")
+        options.refuse(args, _OF_SHIFTS, f"for shift networks only, which {args.model} is not")
     elif network.image_size and args.shift_no_decay:
-        raise ValueError(f"`--shift-no-decay` is not of {args.model}: its shifts never decay")
+        raise ValueError(f"`--shift-no-decay` is not for {args.model}, whose shifts never decay")
     if network.stretches and (args.min_area != LEAST_AREA or args.no_colour):
         raise ValueError(
-            f"`--min-area` and `--no-colour` are not of {args.model}: its images are cut out "
+            f"`--min-area` and `--no-colour` are not for {args.model}, whose images are cut out "
             "as Caffe does, whole and with their colours"
         )
 
