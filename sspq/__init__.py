@@ -31,6 +31,15 @@ _NAMES = {
     "summary": ("sspq.analysis.summary", "summarize"),
 }
 _MODULES = (
+    "analysis",
+    "checkpoints",
+    "compat",
+    "data",
+    "experiments",
+    "export",
+    "figures",
+    "graphs",
+    "inference",
     "layers",
     "models",
     "oplib",
@@ -39,6 +48,7 @@ _MODULES = (
     "resnet_model2",
     "resnet_model3",
     "resnet_model4",
+    "runs",
     "slq",
     "training",
 )
@@ -72,7 +82,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> List[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*__all__, *_MODULES})
 
 
 @wrapt.when_imported("tensorpack")
