@@ -42,17 +42,18 @@ def shift2d(
     ``q = j*stride_w - pad_w + shift[0, c]``; ``x`` is zero outside the image.
 
     Args:
-        x: float32 or float64, on a GPU also float16; ``[N, C, H, W]`` or ``[N, H, W, C]`` as
-            ``data_format`` says.
-        shift: ``[2, C]``, same dtype: row 0 along W, row 1 along H, in input pixels. NaN or
+        x: images, float32 or float64, on a GPU also float16; ``[N, C, H, W]`` or ``[N, H, W, C]``
+            as ``data_format`` says.
+        shift: offsets ``[2, C]``, same dtype: row 0 along W, row 1 along H, in input pixels. NaN or
             infinity makes the channel NaN; a shift beyond the image makes it zero.
-        strides: 4 ints in the order of ``data_format``; 1 for batch and channels (default: all 1).
-        paddings: 4 ints in the order of ``data_format``; 0 for batch and channels (default: all
-            0).
+        strides: steps in pixels, 4 ints in the order of ``data_format``; 1 for batch and channels
+            (default: all 1).
+        paddings: zeros around the image, 4 ints in the order of ``data_format``; 0 for batch and
+            channels (default: all 0).
         normalize: whether each channel's (gx, gy) gradient to ``shift`` is divided by its L2 norm
             (default: False).
-        data_format: ``"NCHW"`` (default) or ``"NHWC"``. Both give the same bits, but for the
-            gradient to ``shift``, whose sums they form in other orders.
+        data_format: layout, ``"NCHW"`` (default) or ``"NHWC"``. Both give the same bits, but for
+            the gradient to ``shift``, whose sums they form in other orders.
         name: name of the op (default: None).
 
     Returns:
