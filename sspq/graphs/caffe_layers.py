@@ -18,7 +18,7 @@ def max_pool(name: str, x: Any, size: int) -> Any:
     "VALID" rounds down.
 
     Args:
-        x: 4-D, as high as wide.
+        x: 4-D tensor, as high as wide.
     """
     edge = x.shape.as_list()[2]
     padding = "VALID" if (edge - size) % 2 == 0 else "SAME"

@@ -18,8 +18,8 @@ def lenet(image: Any, num_classes: int, data_format: str) -> Any:
     with a variance of 1 / fan-in, biases as 0.
 
     Args:
-        image: float32 ``[N, H, H, 3]`` in 0..255, whatever the ``data_format``, H at least 13.
-        data_format: "NCHW" or "NHWC", of the computation; variables are the same in both.
+        image: images, float32 ``[N, H, H, 3]`` in 0..255, in any ``data_format``, H at least 13.
+        data_format: layout of the computation, "NCHW" or "NHWC"; variables are the same in both.
     Returns:
         Logits ``[N, num_classes]``.
 

@@ -39,8 +39,8 @@ def batch_norm(
     ``2**bits`` values, ``round(n y) / n`` with ``n = 2**bits - 1``.
 
     Args:
-        x: float32 ``[..., C]``, channels last.
-        gamma, beta: float32 ``[C]``.
+        x: tensor to normalize, float32 ``[..., C]``, channels last.
+        gamma, beta: scale and offset, float32 ``[C]``.
         epsilon: number that is added to the variance (default: 1e-5).
         bits: bits of ``y`` as above, 0 to 32 (default: 0).
         relu: whether ``y = max(v, 0)``; for ``bits`` of 0 alone (default: False).

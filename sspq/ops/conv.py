@@ -130,10 +130,10 @@ def conv_norm(
 
     Args:
         conv: ``Conv2D`` op, one that :func:`is_plain`; it needs not run.
-        gamma, beta, mean, variance: float32 ``[features]``.
+        gamma, beta, mean, variance: parameters of the normalization, float32 ``[features]``.
         epsilon: number added to the variance.
         bits, relu: activation of :math:`v`, see :func:`sspq.ops.batch_norm.batch_norm`.
-        plus: float32 tensor like the result, the :math:`p` above; None for 0.
+        plus: summand, float32 like the result, the :math:`p` above; None for 0.
 
     Gradient: none.
     """

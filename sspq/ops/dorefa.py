@@ -29,7 +29,7 @@ def quantize_weights(x: Any, bits: int, name: str = None) -> QuantizedWeights:
     :func:`sspq.quantizers.dorefa.get_dorefa`.
 
     Args:
-        x: float32 tensor of any shape. All zero, it gives a finite constant.
+        x: weights, float32 of any shape. All zero, it gives a finite constant.
         bits: number of bits, 2 to 31.
         name: name of the op.
 

@@ -24,8 +24,8 @@ class Clusters:
     """What :func:`cluster` finds.
 
     Attributes:
-        centres: float64 ``[K]``, where the last pass has moved them.
-        index: uint8, in the weights' shape: the centre that each weight was nearest to when the
+        centres: values to which the last pass has moved the centres, float64 ``[K]``.
+        index: centre, uint8 in the weights' shape, that each weight was nearest to when the
             last pass began. That pass took the means of these clusters.
         sizes: int64 ``[K]``, members by cluster.
         loss: float64 ``[K]``, quantization loss by cluster: the sum of ``(w - centre)**2``.

@@ -16,11 +16,11 @@ class LayerState:
     """A layer between two stages: arrays of fixed shapes and dtypes, to be kept in a checkpoint.
 
     Attributes:
-        centres: float64 ``[K]``.
-        frozen_centres: bool ``[K]``: these do not move any more.
-        index: uint8, in the weights' shape: the cluster of every weight at the last stage.
-        frozen: bool, in the weights' shape: these have their centres' values and are not trained.
-        loss: float64 ``[K]``: quantization loss by cluster, the sum of ``(w - centre)**2`` over the
+        centres: values of the centres, float64 ``[K]``.
+        frozen_centres: centres that do not move any more, bool ``[K]``.
+        index: cluster of every weight at the last stage, uint8 in the weights' shape.
+        frozen: weights that have their centres' values and are not trained, bool in their shape.
+        loss: quantization loss by cluster, float64 ``[K]``: the sum of ``(w - centre)**2`` over the
             members that were not frozen before the last stage.
     """
 
