@@ -64,7 +64,7 @@ def alexnet(image: Any, num_classes: int, data_format: str, width: float = 1.0) 
     0.1.
 
     Args:
-        image: images, uint8 or float32 ``[N, H, H, 3]`` in 0..255, BGR, in any ``data_format``; H is
+        image: images, uint8 or float32 ``[N, H, H, 3]`` in 0..255, BGR, any ``data_format``; H is
             at least 39. At 227 pixels the pooling windows come out even: Caffe's rounding up,
             kept for other sizes, makes no difference.
         data_format: layout of the computation, "NCHW" or "NHWC"; variables are the same in both.

@@ -27,8 +27,8 @@ class Clusters:
         centres: values to which the last pass has moved the centres, float64 ``[K]``.
         index: centre, uint8 in the weights' shape, that each weight was nearest to when the
             last pass began. That pass took the means of these clusters.
-        sizes: int64 ``[K]``, members by cluster.
-        loss: float64 ``[K]``, quantization loss by cluster: the sum of ``(w - centre)**2``.
+        sizes: numbers of members by cluster, int64 ``[K]``.
+        loss: quantization loss by cluster, float64 ``[K]``: the sum of ``(w - centre)**2``.
     """
 
     centres: np.ndarray
