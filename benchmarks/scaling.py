@@ -35,18 +35,18 @@ import statistics
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
-import horovod
 from scaling_model import FUSION, Link, Process, Schedule, step
-from scaling_processes import COMPRESSIONS, Cluster
 from turns import positive
 
 from sspq.compat import TF_VERSION
 from sspq.files import write_json
 
-ROW = (
-    "%(run)-9s %(processes)9d %(compression)5s %(fusion_mib)7d %(gbit_per_second)7g "
-    "%(measured)9.3f %(predicted)9.3f %(ratio)5.2f  "
-)
+try:
+    import horovod
+    from scaling_processes import Cluster
+except ImportError:  # said when it is needed
+    horovod = None
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 WITHIN = 0.15
 COUNTS = (1, 2, 4)
@@ -70,7 +70,7 @@ VARIANTS = {
 }
 
 
-def alone(cluster: Cluster, rounds: int) -> Schedule:
+def alone(cluster: "Cluster", rounds: int) -> Schedule:
     """The median step without communication; a gradient is ready when the last process has it."""
     cluster.do("alone", 1)  # warms up
     steps = []
@@ -82,7 +82,7 @@ def alone(cluster: Cluster, rounds: int) -> Schedule:
     return Schedule(tensors, max(0.0, seconds - tensors[-1][0]))
 
 
-def median(cluster: Cluster, what: str, rounds: int) -> float:
+def median(cluster: "Cluster", what: str, rounds: int) -> float:
     return statistics.median(max(processes) for processes in cluster.do(what, rounds))
 
 
@@ -104,7 +104,7 @@ class Bench:
         for count in COUNTS[1:]:
             self._train(count)
             with self._replay(count) as cluster:
-                for compression in COMPRESSIONS:
+                for compression in BYTES:
                     for kind in ("replay", "at once"):
                         self._compare(cluster, kind, count, compression)
         for fusion in (SMALL_FUSION, 0):
@@ -120,7 +120,7 @@ class Bench:
                 self.schedule, self.processes = schedule, {"none": Process()}
             self._compare(cluster, "training", count, "none", of=schedule)
 
-    def _replay(self, count: int, fusion: int = FUSION) -> Cluster:
+    def _replay(self, count: int, fusion: int = FUSION) -> "Cluster":
         return Cluster(["replay", *self.schedule], [self._cores] * count, fusion)
 
     def _fitted(self) -> Dict[str, Process]:
@@ -130,12 +130,12 @@ class Bench:
             with self._replay(count, fusion) as cluster:
                 cluster.do("none at once", 5)
                 cluster.do("fp16 at once", 5)
-                return {c: median(cluster, c + " at once", 5 * self._rounds) for c in COMPRESSIONS}
+                return {c: median(cluster, c + " at once", 5 * self._rounds) for c in BYTES}
 
         one, two, unfused = at_once(1, FUSION), at_once(2, FUSION), at_once(2, 0)
         tensors = self.schedule.tensors
         message = (unfused["none"] - two["none"]) / (2 * (len(tensors) - 1))
-        total = {name: self.schedule.bytes * BYTES[name] for name in COMPRESSIONS}
+        total = {name: self.schedule.bytes * BYTES[name] for name in BYTES}
         return {
             # Two processes send as many bytes as they have, in two messages; two agree on them.
             name: Process(
@@ -143,12 +143,12 @@ class Bench:
                 max(0.0, two[name] - one[name] - 4 * message) / total[name],
                 message,
             )
-            for name in COMPRESSIONS
+            for name in BYTES
         }
 
     def _compare(
         self,
-        cluster: Cluster,
+        cluster: "Cluster",
         kind: str,
         count: int,
         compression: str,
@@ -180,7 +180,13 @@ class Bench:
                 "met": abs(predicted / measured - 1) <= WITHIN,
             }
             self.rows.append(row)
-            print(ROW % row + ("met" if row["met"] else "NOT MET"), flush=True)
+            print(
+                f"{row['run']:<9} {row['processes']:9d} {row['compression']:>5} "
+                f"{row['fusion_mib']:7d} {row['gbit_per_second']:7g} {row['measured']:9.3f} "
+                f"{row['predicted']:9.3f} {row['ratio']:5.2f}  "
+                f"{'met' if row['met'] else 'NOT MET'}",
+                flush=True,
+            )
 
 
 def table(bench: Bench, batch: int, latency: float) -> Iterator[Dict[str, Any]]:
@@ -237,6 +243,8 @@ def main() -> None:
     )
     parser.add_argument("--json", help="file to write the rows to, too")
     args = parser.parse_args()
+    if horovod is None:
+        parser.error("Horovod is missing: bash scripts/install_horovod.sh")
     if os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
         parser.error("network namespaces need root and the commands `ip` and `tc` (iproute2)")
     for number in STOPPING:
