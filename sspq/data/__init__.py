@@ -26,7 +26,8 @@ def load(spec: str | os.PathLike[str], download: bool = False) -> Dataset:
         spec: ``"digits"`` for scikit-learn's digits, or where CIFAR-100 is: a directory that
             holds ``cifar-100-python.tar.gz`` or the unpacked ``cifar-100-python``, that folder
             itself, or the archive itself. A directory called digits is ``./digits``.
-        download: fetch CIFAR-100 into the directory if it is not there.
+        download: whether CIFAR-100 is fetched into the directory if it is not there (default:
+            False).
 
     Returns:
         The data set, verified.

@@ -68,7 +68,9 @@ def alexnet(image: Any, num_classes: int, data_format: str, width: float = 1.0) 
             at least 39. At 227 pixels the pooling windows come out even: Caffe's rounding up,
             kept for other sizes, makes no difference.
         data_format: layout of the computation, "NCHW" or "NHWC"; variables are the same in both.
-        width: factor on the numbers of channels and of hidden units, see :func:`scaled`.
+        width: factor on the numbers of channels and of hidden units, see :func:`scaled` (default:
+            1).
+
     Returns:
         Logits ``[N, num_classes]``.
 

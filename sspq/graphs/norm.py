@@ -54,7 +54,7 @@ def batch_norm(name: str, x: Any, activation: Optional[Activation] = None, **arg
     Args:
         name: scope of the variables ``gamma``, ``beta``, ``mean/EMA`` and ``variance/EMA``.
         x: tensor with a known number of channels.
-        activation: function of the result, or None.
+        activation: function of the result (default: None).
         arguments: arguments of tensorpack's layer; the current argscope's hold too.
     """
     bits = activation.bits if isinstance(activation, ClipAndQuantize) else op.NO_CLIP

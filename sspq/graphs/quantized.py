@@ -104,7 +104,8 @@ def weight_quantizer(bits: WeightBits, l2_losses: L2Losses = None) -> Callable[[
 
     Args:
         bits: bits of each variable.
-        l2_losses: where to add those that are computed with the quantized values, or None.
+        l2_losses: collection for the losses that are computed with the quantized values (default:
+            None).
     """
     losses = L2Losses() if l2_losses is None else l2_losses
 

@@ -132,8 +132,9 @@ def conv_norm(
         conv: ``Conv2D`` op, one that :func:`is_plain`; it needs not run.
         gamma, beta, mean, variance: parameters of the normalization, float32 ``[features]``.
         epsilon: number added to the variance.
-        bits, relu: activation of :math:`v`, see :func:`sspq.ops.batch_norm.batch_norm`.
-        plus: summand, float32 like the result, the :math:`p` above; None for 0.
+        bits, relu: activation of :math:`v`, see :func:`sspq.ops.batch_norm.batch_norm` (default
+            ``relu``: False).
+        plus: summand, float32 like the result, the :math:`p` above (default: None, 0).
 
     Gradient: none.
     """

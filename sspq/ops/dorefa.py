@@ -31,7 +31,7 @@ def quantize_weights(x: Any, bits: int, name: str = None) -> QuantizedWeights:
     Args:
         x: weights, float32 of any shape. All zero, it gives a finite constant.
         bits: number of bits, 2 to 31.
-        name: name of the op.
+        name: name of the op (default: None).
 
     Returns:
         ``y`` like ``x``, in [-1, 1]. A NaN stays one, and has no part in the maximum. ``l2_loss``

@@ -98,8 +98,9 @@ class BinnedWeights:
         Args:
             cuts: keys in ascending order, int64; a weight is in the interval of the number of cuts
                 that are not above its key.
-            estimate: take weights for evenly spread over their bin where an interval ends in it,
-                and remember the bin, so that the next exact call fetches all such bins in one pass.
+            estimate: whether weights count as evenly spread over their bin where an interval ends
+                in it (default: False). The bin is remembered, so that the next exact call fetches
+                all such bins in one pass.
         """
         inner = np.unique(cuts[cuts % PLACES != 0])
         where = inner >> PLACE_BITS

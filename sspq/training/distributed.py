@@ -102,7 +102,7 @@ def trainer(name: str, count: int, compression: str = "none") -> Any:
     Args:
         name: one of :data:`NAMES`.
         count: towers of this process.
-        compression: one of :data:`COMPRESSIONS`; of Horovod's alone.
+        compression: one of :data:`COMPRESSIONS`, for Horovod alone (default: "none").
     """
     if name == "horovod":
         from horovod.tensorflow import Compression

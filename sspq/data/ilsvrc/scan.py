@@ -108,10 +108,11 @@ class Report:
         """The images, all of them, because accuracy on a part of them is another number.
 
         Args:
-            skip_bad: leave out those that cannot be used, as :meth:`for_training` does.
+            skip_bad: whether images that cannot be used are left out, as :meth:`for_training` does
+                (default: False).
 
         Raises:
-            DataError: some cannot be used; the text names them.
+            DataError: some images cannot be used; the text names them.
         """
         bad = self.bad(images.name)
         if bad and not skip_bad:

@@ -56,7 +56,7 @@ def train_dataset(
         images, batch, image_size, seed, first_epoch, augmentation, rank, ranks, limit: arguments of
             TrainFlow; a pass is an epoch.
         parallel: number of images that are worked on at once (default: None, one per core).
-        fail: function that is given the error which ends the dataset.
+        fail: function that is given the error which ends the dataset (default: None).
 
     Returns:
         A ``tf.data.Dataset`` of uint8 BGR ``[batch, image_size, image_size, 3]`` and int32

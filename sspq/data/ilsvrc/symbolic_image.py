@@ -57,7 +57,8 @@ def stretched(image: Any, image_size: int, uniform: Any = None) -> Any:
     Args:
         image: ``[H, W, 3]``.
         image_size: height and width of the part.
-        uniform: float32 ``[2]`` in [0, 1), for the row and the column; None for the middle.
+        uniform: random numbers for the row and the column, float32 ``[2]`` in [0, 1) (default:
+            None, the middle).
 
     Returns:
         The arguments of :func:`resize` for it.
@@ -78,8 +79,9 @@ def window(image: Any, image_size: int, area: tuple[float, float], uniform: Any)
         image: ``[H, W, 3]``.
         image_size: of the result.
         area: least and largest part of the image that the window covers.
-        uniform: float32 ``[TRIALS, 5]`` in [0, 1): a row for every trial of a window that fits.
-            If none does, the middle is taken, with the shorter edge resized to ``image_size``.
+        uniform: random numbers, float32 ``[TRIALS, 5]`` in [0, 1): a row for every trial of a
+            window that fits. If none does, the middle is taken, with the shorter edge resized to
+            ``image_size``.
 
     Returns:
         The arguments of :func:`resize` for it.
@@ -120,7 +122,7 @@ def resize(
         start, size: int32 ``[2]``, the window's first row and column, height and width.
         resized: int32 ``[2]``, height and width that it is resized to.
         first: int32 ``[2]``, the first row and column of the result in that.
-        linear: interpolate linearly, not by cubic polynomials.
+        linear: whether interpolation is linear, not by cubic polynomials (default: False).
 
     Returns:
         uint8 ``[image_size, image_size, C]``.

@@ -115,10 +115,12 @@ def find(
 
     Args:
         path: the folder that holds ``train`` and ``val``.
-        meta_dir: the folder of the official files, Caffe's (``synsets.txt``, ``val.txt``) or the
-            development kit's. Without it classes are numbered by the sorted WordNet ids of the
-            class folders, and a label file is looked for in ``path`` and ``path/val``.
-        parts: which of ``"train"`` and ``"val"`` are needed; the others may be absent.
+        meta_dir: folder of the official files, Caffe's (``synsets.txt``, ``val.txt``) or the
+            development kit's (default: None). Without it classes are numbered by the sorted
+            WordNet ids of the class folders, and a label file is looked for in ``path`` and
+            ``path/val``.
+        parts: parts that are needed, of ``"train"`` and ``"val"`` (default: both); the others may
+            be absent.
 
     Raises:
         DataError: the folder is missing, or is not laid out as ILSVRC is.

@@ -80,7 +80,7 @@ def quantize(
         model: an ``onnx.ModelProto``.
         batches: of images for it.
         description: of the model, to be kept in the file.
-        tensors: by name of the kernel's variable, what a quantizer gave.
+        tensors: values that a quantizer gave, by name of the kernel's variable (default: none).
     """
     quantizer = _Quantizer(model, ranges(model, batches, _OBSERVED), tensors)
     for node in model.graph.node:

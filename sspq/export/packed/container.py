@@ -78,7 +78,7 @@ def write(path: str, packed: Packed, coding: str = "plain") -> int:
     Args:
         path: path of the file.
         packed: content of the file.
-        coding: "plain", or "xz" to have the codes entropy-coded where that saves bytes.
+        coding: "plain" (default), or "xz" to have the codes entropy-coded where that saves bytes.
 
     Returns:
         Its size in bytes.

@@ -44,11 +44,12 @@ def pack(
 
     Args:
         source: the checkpoint and its model.
-        fold_bn: store of a batch normalization the factor ``gamma / sqrt(variance + epsilon)`` and
-            the offset ``beta - mean * factor``. That is exact up to float32 rounding.
-        rest: "float32", or "float16", which rounds.
-        linear_bits: round the kernel of the last linear layer to 2 to 8 bits with a scale for each
-            output, if the graph does not quantize it.
+        fold_bn: whether a batch normalization is stored as the factor
+            ``gamma / sqrt(variance + epsilon)`` and the offset ``beta - mean * factor`` (default:
+            False). That is exact up to float32 rounding.
+        rest: type of all that is not quantized, "float32" (default), or "float16", which rounds.
+        linear_bits: bits, 2 to 8, to which the kernel of the last linear layer is rounded with a
+            scale for each output, if the graph does not quantize it (default: None).
 
     Raises:
         ValueError: an option does not apply, or the checkpoint belongs to another model or has

@@ -107,9 +107,10 @@ class SLQ(Callback):
     checkpoint is loaded.
 
     Args:
-        bits: 2 to 5, of :data:`sspq.slq.SLQ`; other bits need a ``schedule``.
-        layers: a regular expression that the whole name of a trainable variable matches, or a test
-            of the name.
+        bits: bits of a weight, 2 to 5 as in :data:`sspq.slq.SLQ` (default: 5); others need a
+            ``schedule``.
+        layers: regular expression that the whole name of a trainable variable matches, or a test of
+            the name (default: ``.*/W``).
         partition: order in which clusters are frozen, see :class:`sspq.slq.Schedule` (default:
             "magnitude").
         schedule: schedule that replaces the one of ``bits`` and ``partition`` (default: None).
