@@ -10,16 +10,16 @@
 # are a table, pictures of the stages and layers, and the packed network.
 #
 # Options:
-#   --data DIR        the ILSVRC folder, with train and val in it; else $Imagenet_Path
-#   --load PATH       the trained network: a checkpoint, a log folder or an .npz file
+#   --data DIR        ILSVRC folder, with train and val in it; else $Imagenet_Path
+#   --load PATH       trained network: a checkpoint, a log folder or an .npz file
 #   --demo            trains the float32 network first, on scikit-learn's handwritten digits
-#   --log DIR         where everything goes (train_log/slq, train_log/slq-demo)
+#   --log DIR         folder for everything written (train_log/slq, train_log/slq-demo)
 #   --model NAME      alexnet (default; the demo's is lenet), resnet18, resnet34, lspq50 or sspq34
 #   --method NAME     slq (default), or mlq: ternary weights, layer by layer
-#   --bits N          of the weights, 2 to 5; 5 by default
-#   --partition NAME  magnitude (default), loss or boundary: which clusters are frozen first
-#   --seed N          0 by default
-#   --batch N         images a step over all GPUs; by default the network's
+#   --bits N          bits of the weights, 2 to 5 (default: 5)
+#   --partition NAME  clusters that are frozen first: magnitude (default), loss or boundary
+#   --seed N          seed of the run (default: 0)
+#   --batch N         number of images a step over all GPUs (default: that of the network)
 #   --gpu LIST        GPUs to use
 #   --trainer NAME    replicated (default), parameter-server or async
 #   --fresh           start over; what an earlier run left in the log folder goes when the new one

@@ -9,9 +9,9 @@
 #   --demo           scikit-learn's handwritten digits and a short schedule
 #   --data DIR       folder with cifar-100-python.tar.gz or its content; else $CIFAR100_PATH
 #   --download       fetch CIFAR-100 into DIR if it is not there
-#   --log DIR        where everything goes (train_log/cifar100, train_log/demo)
+#   --log DIR        folder for everything written (train_log/cifar100, train_log/demo)
 #   --variant NAME   paper (default) or released
-#   --seed N         0 by default
+#   --seed N         seed of the run (default: 0)
 #   --gpu LIST       GPUs to use
 #   --float32        also train the float32 network, for comparison
 #   --fresh          start over; what an earlier run left in the log folder goes when the new one

@@ -7,14 +7,14 @@
 #     bash TS.sh --demo             on a few real images of 64 pixels and 10 classes, in minutes
 #
 # Options:
-#   --data DIR       the ILSVRC folder, with train and val in it; else $Imagenet_Path
+#   --data DIR       ILSVRC folder, with train and val in it; else $Imagenet_Path
 #   --demo           writes scikit-learn's handwritten digits as a small ILSVRC folder and trains on
 #                    that with a short schedule
-#   --log DIR        where everything goes (train_log/imagenet, train_log/imagenet-demo)
+#   --log DIR        folder for everything written (train_log/imagenet, train_log/imagenet-demo)
 #   --meta-dir DIR   folder of the official files that tell the classes' order and labels
 #   --variant NAME   paper (default) or released
-#   --seed N         0 by default
-#   --batch N        images a step over all GPUs; 256 by default, 32 in the demo
+#   --seed N         seed of the run (default: 0)
+#   --batch N        number of images a step over all GPUs (default: 256, in the demo 32)
 #   --gpu LIST       GPUs to use
 #   --trainer NAME   async (default), replicated or parameter-server
 #   --symbolic       read images by tf.data
