@@ -29,8 +29,6 @@ def schedule(options: imagenet.Options) -> Schedule:
     """
     s = options.schedule
     cosine = within(s.epochs, s.wup_length, s.step_size, s.epochs, s.eta_min)
-    if options.rate <= options.rate_of_base_batch:
-        return cosine
     return warmed_up(cosine, options.rate_of_base_batch, options.rate, epochs=5)
 
 

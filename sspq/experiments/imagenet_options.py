@@ -88,7 +88,7 @@ class Options:
     @property
     def rate(self) -> float:
         """Initial learning rate, unless a checkpoint gives it; it follows the batch."""
-        return (BASE_LR if self.base_lr is None else self.base_lr) * self.batch / BASE_BATCH
+        return self.rate_of_base_batch * self.batch / BASE_BATCH
 
     @property
     def rate_of_base_batch(self) -> float:

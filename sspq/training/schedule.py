@@ -63,7 +63,12 @@ def within(epochs: int, warmup: int, step: int, last: int, eta: float) -> Schedu
 
 
 def warmed_up(schedule: Schedule, start: float, target: float, epochs: int) -> Schedule:
-    """From ``start`` to ``target`` by equal steps over the first ``epochs``, then ``schedule``."""
+    """From ``start`` to ``target`` by equal steps over the first ``epochs``, then ``schedule``.
+
+    A ``target`` that is not above ``start`` needs no warm-up: ``schedule`` itself is given.
+    """
+    if target <= start:
+        return schedule
 
     def rate(epoch: int, current: float) -> float:
         if epoch <= epochs:
