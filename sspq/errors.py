@@ -25,6 +25,20 @@ def is_user_error(error: BaseException) -> bool:
     return isinstance(error, OpLibraryError) or _is_exhausted(error)
 
 
+def end_program(error: Exception, program: str, batch: Optional[int] = None) -> int:
+    """Prints the line of a user error, and gives the exit status 2; raises every other error.
+
+    Args:
+        error: error that ends the program, while it is handled.
+        program: name that the line begins with.
+        batch: number of images of a step, for :func:`one_line_message` (default: None).
+    """
+    if not is_user_error(error) or wants_traceback():
+        raise error
+    print(f"{program}: {one_line_message(error, batch)}", file=sys.stderr)
+    return 2
+
+
 def wants_traceback() -> bool:
     """Whether user errors are raised with a traceback instead: ``SSPQ_TRACEBACK=1``."""
     return os.environ.get("SSPQ_TRACEBACK") == "1"

@@ -5,7 +5,7 @@ import importlib
 import sys
 from typing import Dict, List, NamedTuple, Optional
 
-from sspq.errors import is_user_error, one_line_message, wants_traceback
+from sspq.errors import end_program
 
 
 class Command(NamedTuple):
@@ -74,8 +74,5 @@ def main(argv: Optional[List[str]] = None) -> int:
         print("sspq: interrupted", file=sys.stderr)
         return 130
     except Exception as e:
-        if not is_user_error(e) or wants_traceback():
-            raise
-        print(f"sspq: {one_line_message(e)}", file=sys.stderr)
-        return 2
+        return end_program(e, "sspq")
     return 0

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Callable, Optional
 
-from sspq.errors import is_user_error, one_line_message, wants_traceback
+from sspq.errors import end_program
 from sspq.training.console import quieten
 from sspq.training.results import Report
 
@@ -42,10 +42,7 @@ def main(name: str, args: argparse.Namespace, run: Callable[[], Optional[Report]
         print(f"{script}: interrupted{how}", file=sys.stderr)
         return 130
     except Exception as e:
-        if not is_user_error(e) or wants_traceback():
-            raise
-        print(f"{script}: {one_line_message(e, args.batch)}", file=sys.stderr)
-        return 2
+        return end_program(e, script, args.batch)
     if report is not None:
         print(_line(name, report, time.time() - start))
     return 0
