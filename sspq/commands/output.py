@@ -1,7 +1,5 @@
 """Lines and checks about the files that commands write."""
 
-import struct
-
 from sspq.analysis.size import MIB
 from sspq.export.packed import container
 
@@ -14,9 +12,7 @@ def check_ending(output: str, ending: str) -> None:
 
 def size_line(path: str, size: int, packed: container.Packed) -> str:
     """The size of a packed file, and the sizes of its tensors and its header."""
-    with open(path, "rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-    header = 8 + length
+    header = container.header_bytes(path)
     tensors = f"tensors {size - header}"
     if size - header < packed.nbytes:
         share = 100 * (size - header) / packed.nbytes

@@ -73,3 +73,15 @@ def rewritten(path, change=lambda meta: None, arrays=lambda entries: None):
 
 def array(name, change):
     return lambda entries: entries.update({name: change(entries[name])})
+
+
+def assert_same_tensors(after, before):
+    """Fails unless ``after`` has the tensors of ``before``, in order and to the bit."""
+    assert list(after.tensors) == sorted(before.tensors)
+    for name, tensor in after.tensors.items():
+        assert tensor[:3] == before.tensors[name][:3]
+        assert tensor.parts.keys() == before.tensors[name].parts.keys()
+        for part, array in tensor.parts.items():
+            expected = before.tensors[name].parts[part]
+            assert array.dtype == expected.dtype and array.shape == expected.shape
+            np.testing.assert_array_equal(array, expected)

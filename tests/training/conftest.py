@@ -6,13 +6,6 @@ from sspq.training.slq.callback import SLQ
 from tests.training.slq_net import Watch, train
 
 
-@pytest.fixture(scope="session", autouse=True)
-def scan_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """All four stages at 4 bits: the folder, and the variables after each of 240 steps."""

@@ -162,11 +162,23 @@ def _read(path: str) -> Packed:
     return Packed(meta["model"], tensors, meta["facts"], path, about)
 
 
+def header_bytes(path: str) -> int:
+    """Bytes of a packed file ahead of its tensors."""
+    with open(path, "rb") as f:
+        return 8 + _length(f.read(8))
+
+
+def _length(start: bytes) -> int:
+    """Length of the header that follows the first 8 bytes of a file."""
+    (length,) = struct.unpack("<Q", start)
+    return length
+
+
 def _header(f: Any, size: int) -> Any:
     start = f.read(8)
     if len(start) < 8:
         raise EncodingError(f"is no safetensors file: it has {size} bytes")
-    (length,) = struct.unpack("<Q", start)
+    length = _length(start)
     if length > min(size - 8, _LARGEST_HEADER):
         raise EncodingError(
             f"is no whole safetensors file: its header would have {length} bytes, and the file "
