@@ -57,7 +57,7 @@ class Report:
     """What a scan found.
 
     Attributes:
-        files: how many were looked at.
+        files: number of files that were looked at.
         findings: about the images, in the tree's order.
         foreign, empty: the tree's.
     """
@@ -128,12 +128,12 @@ def scan(tree: Tree, cache_dir: str | None = None, processes: int | None = None)
     """Looks at every file of a tree; at those that have changed, where it was scanned before.
 
     Args:
-        tree: from :func:`sspq.data.ilsvrc.tree.find`.
-        cache_dir: where to keep what was found; by default ``sspq`` in ``$XDG_CACHE_HOME`` or
-            ``~/.cache``, because a data set may be read-only. If nothing can be written there,
+        tree: result of :func:`sspq.data.ilsvrc.tree.find`.
+        cache_dir: folder for what was found (default: ``sspq`` in ``$XDG_CACHE_HOME`` or
+            ``~/.cache``, because a data set may be read-only). If nothing can be written there,
             nothing is cached.
-        processes: that look at files; by default two for each core, since they wait for the disk.
-            0 does it in this process.
+        processes: number of processes that look at files (default: two for each core, since they
+            wait for the disk); 0 does it in this process.
 
     Returns:
         What is unusual or bad.

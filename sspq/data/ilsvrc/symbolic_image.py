@@ -40,7 +40,7 @@ def centre(image: Any, image_size: int, edge: int | None = None) -> Any:
     Args:
         image: ``[H, W, 3]``.
         image_size: height and width of the middle.
-        edge: what the shorter edge is resized to, by default :func:`shorter_edge`.
+        edge: pixels that the shorter edge is resized to (default: :func:`shorter_edge`).
 
     Returns:
         The arguments of :func:`resize` for it.
@@ -77,7 +77,7 @@ def window(image: Any, image_size: int, area: tuple[float, float], uniform: Any)
 
     Args:
         image: ``[H, W, 3]``.
-        image_size: of the result.
+        image_size: height and width of the result in pixels.
         area: least and largest part of the image that the window covers.
         uniform: random numbers, float32 ``[TRIALS, 5]`` in [0, 1): a row for every trial of a
             window that fits. If none does, the middle is taken, with the shorter edge resized to

@@ -78,8 +78,8 @@ def quantize(
 
     Args:
         model: an ``onnx.ModelProto``.
-        batches: of images for it.
-        description: of the model, to be kept in the file.
+        batches: batches of images for it.
+        description: description of the model, to be kept in the file.
         tensors: values that a quantizer gave, by name of the kernel's variable (default: none).
     """
     quantizer = _Quantizer(model, ranges(model, batches, _OBSERVED), tensors)

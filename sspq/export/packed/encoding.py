@@ -46,10 +46,11 @@ class Encoded(NamedTuple):
     """A tensor as it is stored.
 
     Attributes:
-        scheme: of ``SCHEMES``.
-        bits: of a code, 1 to 8; of a value of the scheme "float".
-        shape: of the tensor.
-        parts: ``codes`` uint8 ``[bytes]`` and what the scheme adds; of "float", ``values``.
+        scheme: one of ``SCHEMES``.
+        bits: bits of a code, 1 to 8, or of a value of the scheme "float".
+        shape: shape of the tensor.
+        parts: arrays by name, ``codes`` uint8 ``[bytes]`` and what the scheme adds; of "float",
+            ``values``.
     """
 
     scheme: str

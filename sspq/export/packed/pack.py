@@ -118,8 +118,9 @@ class Unpacked(NamedTuple):
 
     Attributes:
         model: without weight quantizers.
-        values: of all its variables, see :func:`values_of`.
-        graph: that infers any number of images with the model; its variables have no values yet.
+        values: values of all its variables, see :func:`values_of`.
+        graph: graph that infers any number of images with the model; its variables have no values
+            yet.
     """
 
     model: Classifier
@@ -132,7 +133,7 @@ def unpack(packed: Packed, **settings: Any) -> Unpacked:
 
     Args:
         packed: a file's content.
-        settings: of the model's constructor, ``data_format`` for instance.
+        settings: arguments of the model's constructor, ``data_format`` for instance.
 
     Raises:
         PackedFileError: the tensors are not those of the model.
